@@ -1,0 +1,82 @@
+package protocol
+
+import "bytes"
+
+// A KeyScanner walks the complete commands of a receive buffer and yields the
+// keys they are about, so that a server can bring the items into the processor's
+// cache before it executes the first command. It is advisory: it understands
+// commands as far as that is cheap, stops at what it does not, and may yield
+// bytes that no command uses as a key. It never leaves the buffer.
+//
+//	scan := protocol.ScanKeys(buf)
+//	for key := scan.Next(); key != nil; key = scan.Next() { ... }
+//
+// The caller bounds the number of keys; the bytes behind the last one taken are
+// not looked at.
+type KeyScanner struct {
+	keys []byte // of the current get line
+	rest []byte // after the current line
+}
+
+// ScanKeys returns a scanner at the start of in, which must be the start of a
+// request.
+func ScanKeys(in []byte) KeyScanner { return KeyScanner{rest: in} }
+
+// Next returns the next key, a view of the buffer of 1 to 250 bytes, or nil at
+// the end.
+func (s *KeyScanner) Next() []byte {
+	for {
+		for len(s.keys) > 0 {
+			var key []byte
+			if key, s.keys = NextToken(s.keys); len(key) > 0 && len(key) <= KeyMax {
+				return key
+			}
+		}
+		lf := bytes.IndexByte(s.rest, '\n')
+		if lf < 0 {
+			return nil
+		}
+		line := s.rest[:lf]
+		s.rest = s.rest[lf+1:]
+		if lf > 0 && line[lf-1] == '\r' {
+			line = line[:lf-1]
+		}
+		if key := s.line(line); len(key) > 0 && len(key) <= KeyMax {
+			return key
+		}
+	}
+}
+
+// line looks at one line. It leaves the keys of a get in s.keys, skips the data
+// block of a store, and returns the key of a command that has one.
+func (s *KeyScanner) line(line []byte) (key []byte) {
+	sp := bytes.IndexByte(line, ' ')
+	if sp < 0 {
+		return nil
+	}
+	args := line[sp+1:]
+	switch string(line[:sp]) {
+	case "get", "gets":
+		s.keys = args
+		return nil
+	case "gat", "gats":
+		_, s.keys = NextToken(args)
+		return nil
+	case "set", "add", "replace", "append", "prepend", "cas":
+		key, args = NextToken(args)
+		_, args = NextToken(args)
+		_, args = NextToken(args)
+	case "delete", "incr", "decr", "touch", "relabel":
+		key, _ = NextToken(args)
+		return key
+	default:
+		return nil
+	}
+	length, _ := NextToken(args)
+	nbytes, ok := ParseInt32(length)
+	if !ok || nbytes < 0 {
+		return nil
+	}
+	s.rest = s.rest[min(int(nbytes)+2, len(s.rest)):]
+	return key
+}
