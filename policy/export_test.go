@@ -1,0 +1,46 @@
+package policy
+
+// Bridge that lets policy_test draw its questions from the rules and see what
+// type enforcement alone would say.
+
+// RuleForTest is an access vector rule by name.
+type RuleForTest struct{ Source, Target, Class string }
+
+// RulesForTest lists the keys of all access vector and type rules,
+// conditional ones last; the number is that of the unconditional ones.
+func (p *Policy) RulesForTest() (rules []RuleForTest, unconditional int) {
+	for _, list := range [][]avRule{p.rules, p.condRules} {
+		for _, r := range list {
+			rules = append(rules, RuleForTest{p.typeByValue[r.source].name, p.typeByValue[r.target].name, p.classByValue[r.class].name})
+		}
+	}
+	return rules, len(p.rules)
+}
+
+// ConstrainedForTest reports whether constraints of class c look at av.
+func (p *Policy) ConstrainedForTest(c Class, av AV) bool {
+	for _, k := range p.classByValue[c].constraints {
+		if k.perms&av != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// TypeEnforcementForTest is what the rules grant before constraints, role
+// changes and bounds.
+func (p *Policy) TypeEnforcementForTest(s, t Context, c Class) AV {
+	return p.typeEnforcement(s.c.typ, t.c.typ, c).allow
+}
+
+// KernelSocketForTest reports whether computeSID treats c as a socket.
+func (p *Policy) KernelSocketForTest(c Class) bool { return p.socket[c] }
+
+// BoundsDepthForTest is the number of bounds above the type of c.
+func (p *Policy) BoundsDepthForTest(c Context) int {
+	n := 0
+	for t := p.typeByValue[c.c.typ]; t.bounds != 0; t = p.typeByValue[t.bounds] {
+		n++
+	}
+	return n
+}
