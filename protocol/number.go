@@ -98,8 +98,11 @@ func looseMagnitude(text []byte) (magnitude uint64, neg, ok bool) {
 	return magnitude, neg, true
 }
 
-// looseUint64 is memcached's safe_strtoull, except that a '-' elsewhere in the
-// buffer does not spoil a large number.
+// ParseUint64 reads a loose unsigned 64-bit number at the start of text, as
+// incr and decr take it from a stored value. It is memcached's safe_strtoull,
+// except that a '-' behind the number does not spoil a large one.
+func ParseUint64(text []byte) (v uint64, ok bool) { return looseUint64(text) }
+
 func looseUint64(text []byte) (v uint64, ok bool) {
 	magnitude, neg, ok := looseMagnitude(text)
 	if !ok {
