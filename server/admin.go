@@ -1,0 +1,71 @@
+package server
+
+import (
+	"sememcached/engine"
+	"sememcached/protocol"
+)
+
+// authorize asks once per request for the kv_server permissions of the call's
+// operation. ok is false when o has to be returned: the connection is parked, or
+// the denial has been answered.
+func (l *loop) authorize(c *conn, r *protocol.Request) (o outcome, ok bool) {
+	if c.stage > 0 {
+		return done, true
+	}
+	switch st := l.eng.Authorize(l.worker, &c.call); st {
+	case engine.OK:
+		c.stage = 1
+		return done, true
+	case engine.Pending:
+		return park, false
+	case engine.Denied:
+		return l.answer(r, protocol.ReplyDenied), false
+	}
+	return l.answer(r, replyFailed), false
+}
+
+// verbosity serves verbosity <level> [noreply].
+func (l *loop) verbosity(c *conn, r *protocol.Request) outcome {
+	if o, ok := l.authorize(c, r); !ok {
+		return o
+	}
+	l.srv.verbose.set(int(min(r.Delta, 2)))
+	return l.answer(r, protocol.ReplyOK)
+}
+
+// refreshCerts serves refresh_certs, for which there is nothing to refresh.
+func (l *loop) refreshCerts(c *conn, r *protocol.Request) outcome {
+	if o, ok := l.authorize(c, r); !ok {
+		return o
+	}
+	return l.answer(r, protocol.ReplyTLSOff)
+}
+
+func (l *loop) version(_ *conn, _ *protocol.Request) outcome {
+	l.out = append(l.out, l.srv.version...)
+	return done
+}
+
+func (l *loop) quit(_ *conn, _ *protocol.Request) outcome { return hang }
+
+func (l *loop) metaNoop(_ *conn, r *protocol.Request) outcome {
+	l.out = append(l.out, protocol.ReplyMetaNoop...)
+	return done
+}
+
+// shutdown serves shutdown [graceful]: the switch first, then the argument, then
+// the permission.
+func (l *loop) shutdown(c *conn, r *protocol.Request) outcome {
+	if !l.srv.set.AllowShutdown {
+		return l.answer(r, protocol.ReplyShutdownOff)
+	}
+	a, bad := protocol.ParseAdmin(r)
+	if bad != "" {
+		return l.answer(r, bad)
+	}
+	if o, ok := l.authorize(c, r); !ok {
+		return o
+	}
+	l.srv.Shutdown(a.Action == protocol.ShutdownGraceful)
+	return hang
+}

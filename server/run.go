@@ -1,0 +1,144 @@
+package server
+
+import (
+	"sememcached/engine"
+	"sememcached/protocol"
+)
+
+// run executes at most budget requests of c's input and reports whether more
+// can be executed at once. Input that is left then has its first byte at the
+// start of a request, or of what c.phase says.
+func (l *loop) run(c *conn, budget int) (more bool) {
+	l.begin()
+	for ; budget > 0; budget-- {
+		if c.pin && !l.flushNow(c) {
+			c.runnable = true
+			return false
+		}
+		o, again := l.step(c)
+		if !again {
+			l.commit(c)
+			return false
+		}
+		switch o {
+		case park:
+			c.parked = true
+			l.keepBorrowed(c)
+			l.commit(c)
+			return false
+		case block:
+			c.runnable = true
+			return false
+		case hang:
+			c.hanging = true
+			l.commit(c)
+			return false
+		}
+	}
+	l.commit(c)
+	return len(c.input) > 0 || c.phase == phaseStore || c.phase == phaseRefuse
+}
+
+// step takes the next thing from c's input. again is false when the input does
+// not hold enough for it.
+func (l *loop) step(c *conn) (o outcome, again bool) {
+	switch c.phase {
+	case phaseSwallow:
+		n := min(c.swallow, len(c.input))
+		c.input = c.input[n:]
+		if c.swallow -= n; c.swallow > 0 {
+			return done, false
+		}
+		return l.swallowed(c), true
+	case phaseUpload:
+		if !l.fill(c) {
+			return done, false
+		}
+		return l.filled(c), true
+	case phaseStore:
+		return l.storeUpload(c), true
+	case phaseRefuse:
+		return l.refuse(c), true
+	}
+	if len(c.input) == 0 || len(c.input) < c.need {
+		return done, false
+	}
+	n, out, reply := protocol.ParseFrom(c.input, c.scanned, &l.limits, &l.req)
+	r := &l.req
+	c.need, c.scanned = 0, 0
+	switch out {
+	case protocol.Ready:
+		o = l.dispatch(c, r)
+		if o == park || o == block {
+			c.resuming = true
+			return o, true
+		}
+		c.resuming = false
+		c.stage, c.nkeys = 0, 0
+		c.input = c.input[n:]
+		return o, true
+	case protocol.Reply:
+		c.input = c.input[n:]
+		return l.parserReply(c, r, reply), true
+	case protocol.Upload:
+		c.input = c.input[n:]
+		return l.startUpload(c, r), true
+	case protocol.Close:
+		return hang, true
+	}
+	c.need, c.scanned = r.Need, r.Scanned
+	return done, false
+}
+
+// parserReply answers a request that the parser has ended, after its data block.
+func (l *loop) parserReply(c *conn, r *protocol.Request, reply []byte) outcome {
+	if r.BadChunk {
+		l.prepareStore(c, r)
+		if l.eng.TooLarge(&c.call, r.NBytes) {
+			c.noreply, c.why = r.Noreply, engine.TooLarge
+			c.up.key = append(c.up.key[:0], r.Key...)
+			c.call.Key = c.up.key
+			c.phase = phaseRefuse
+			return done
+		}
+	}
+	if r.Swallow > 0 {
+		c.swallow, c.after, c.why = r.Swallow, reply, engine.Failed
+		c.phase = phaseSwallow
+		return done
+	}
+	l.out = append(l.out, reply...)
+	return done
+}
+
+// swallowed is the end of a data block that nobody wanted.
+func (l *loop) swallowed(c *conn) outcome {
+	if c.why != engine.Failed {
+		c.phase = phaseRefuse
+		return l.refuse(c)
+	}
+	c.phase = phaseCommand
+	l.out = append(l.out, c.after...)
+	c.after = nil
+	return done
+}
+
+// keepBorrowed makes the slices that a parked call borrows survive the turn:
+// the rest of the input moves to the connection's own buffer first, and the
+// request is parsed there again. (An upload's key is owned already.)
+func (l *loop) keepBorrowed(c *conn) {
+	if c.phase != phaseCommand {
+		return
+	}
+	if !c.owned {
+		c.in = append(l.buffers.get(len(c.input)), c.input...)
+	} else if len(c.input) < len(c.in) {
+		c.in = c.in[:copy(c.in, c.input)]
+	}
+	c.input, c.owned = c.in, true
+	r := &l.req
+	if _, out, _ := protocol.ParseFrom(c.input, 0, &l.limits, r); out != protocol.Ready {
+		panic("server: a parked request does not parse again")
+	}
+	l.bind(c, r)
+}

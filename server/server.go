@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sememcached/engine"
+	"sememcached/mac"
+	"sememcached/protocol"
+)
+
+// Server serves one engine on any number of listeners. New makes it, Listen
+// opens its sockets, Serve runs it. Methods may be called from any goroutine.
+type Server struct {
+	eng     engine.Interface
+	mon     *mac.Monitor
+	set     Settings
+	log     *slog.Logger
+	limits  protocol.Limits
+	version string // the reply to version
+	started time.Time
+	verbose *verbose
+
+	loops    []*loop
+	acceptor *acceptor
+	conns    atomic.Int64 // open now
+	rejected atomic.Uint64
+
+	mu sync.Mutex
+	// +checklocks:mu
+	listeners []*listener
+	// +checklocks:mu
+	stop int // as loop.stop
+	// +checklocks:mu
+	serving bool
+	// +checklocks:mu
+	base    loopCounters  // what "stats reset" subtracts
+	stopped chan struct{} // closed by the first Shutdown
+}
+
+// New returns a server for the engine. mon may be nil or say that access
+// control is off: the mac commands are unknown then. Nothing is opened yet.
+func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) (*Server, error) {
+	if eng == nil || s == nil || log == nil {
+		return nil, errors.New("server: engine, settings and logger are required")
+	}
+	set := s.withDefaults()
+	switch {
+	case set.Threads < 0:
+		return nil, fmt.Errorf("server: expected at least 1 thread, found %d", set.Threads)
+	case set.MaxConns < 0:
+		return nil, fmt.Errorf("server: expected at least 1 connection, found %d", set.MaxConns)
+	case set.ReqsPerEvent < 0:
+		return nil, fmt.Errorf("server: expected at least 1 request per event, found %d", set.ReqsPerEvent)
+	case set.Port < -1 || set.Port > 65535:
+		return nil, fmt.Errorf("server: expected a TCP port up to 65535, 0 or -1, found %d", set.Port)
+	}
+	srv := &Server{
+		eng: eng, mon: mon, set: set, log: log,
+		limits:  protocol.Limits{NoMac: mon == nil || !mon.Enabled()},
+		version: string(protocol.AppendVersion(nil, set.Version)),
+		started: time.Now(),
+		stopped: make(chan struct{}),
+	}
+	srv.verbose = newVerbose(set.Verbosity)
+	return srv, nil
+}
+
+// Listen opens the sockets that the settings name and starts listening, so that
+// privileges can be dropped before Serve. On an error nothing stays open.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listeners != nil {
+		return errors.New("server: listens already")
+	}
+	ls, err := listenAll(&s.set)
+	if err != nil {
+		return err
+	}
+	if err := writePortFile(s.set.PortFile, ls); err != nil {
+		closeAll(ls)
+		return err
+	}
+	s.listeners = ls
+	return nil
+}
+
+// Addrs are the addresses that are listened on, in the order of the settings,
+// with the ports that the kernel has chosen.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var as []net.Addr
+	for _, l := range s.listeners {
+		as = append(as, l.addr)
+	}
+	return as
+}
+
+// Serve accepts and serves connections until Shutdown is called or ctx is
+// cancelled, which is a Shutdown without grace. It raises GOMAXPROCS to the
+// number of loops and two, since a waiting loop keeps its P. When it returns,
+// all connections and listeners are closed, and UNIX sockets removed.
+func (s *Server) Serve(ctx context.Context) error {
+	s.mu.Lock()
+	if s.serving || s.listeners == nil {
+		s.mu.Unlock()
+		return errors.New("server: Serve needs one Listen before it and is called once")
+	}
+	s.serving = true
+	ls := s.listeners
+	s.mu.Unlock()
+	defer closeAll(ls)
+	s.verbose.start(os.Stderr)
+	defer s.verbose.close()
+
+	if n := s.set.Threads + 2; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
+	loops := make([]*loop, 0, s.set.Threads)
+	for range s.set.Threads {
+		l, err := newLoop(s)
+		if err != nil {
+			releaseAll(loops)
+			return fmt.Errorf("server: event loop: %w", err)
+		}
+		loops = append(loops, l)
+	}
+	acc, err := newAcceptor(s, ls, loops)
+	if err != nil {
+		releaseAll(loops)
+		return fmt.Errorf("server: acceptor: %w", err)
+	}
+	s.mu.Lock()
+	s.loops, s.acceptor = loops, acc
+	s.mu.Unlock()
+
+	var group sync.WaitGroup
+	for _, l := range loops {
+		group.Go(l.serve)
+	}
+	accepting := make(chan struct{})
+	go func() {
+		acc.serve()
+		close(accepting)
+	}()
+	select {
+	case <-ctx.Done():
+		s.Shutdown(false)
+	case <-s.stopped:
+	}
+	acc.halt()
+	<-accepting
+	cancel := context.AfterFunc(ctx, func() { s.Shutdown(false) })
+	defer cancel()
+	s.haltLoops()
+	group.Wait()
+	return nil
+}
+
+// Shutdown makes Serve return. With graceful, no connection is accepted any
+// more, but what has been received is answered first, for at most 5 seconds.
+// A later call without grace hastens an earlier one with it.
+func (s *Server) Shutdown(graceful bool) {
+	how := stopping
+	if graceful {
+		how = draining
+	}
+	s.mu.Lock()
+	first := s.stop == running
+	s.stop = max(s.stop, how)
+	s.mu.Unlock()
+	if first {
+		close(s.stopped)
+		return
+	}
+	s.haltLoops()
+}
+
+// haltLoops tells the loops how to stop, once the acceptor has stopped.
+func (s *Server) haltLoops() {
+	s.mu.Lock()
+	how, loops := s.stop, s.loops
+	s.mu.Unlock()
+	for _, l := range loops {
+		l.halt(how)
+	}
+}

@@ -1,0 +1,75 @@
+package server
+
+// Settings is how a Server listens and what it allows. The fields carry
+// memcached's flags; only the program's main package knows those by name. The
+// zero Settings listens nowhere and uses memcached's defaults for the rest.
+// Settings are not changed after New.
+type Settings struct {
+	// Port is the TCP port: 0 is off, -1 an ephemeral port (-p).
+	Port int
+	// UDPPort is shown in the statistics (-U); UDP is not served.
+	UDPPort int
+	// Interfaces are the addresses to listen on (-l): each element is a list
+	// separated by ',' or ';' of host, host:port or [v6]:port. Empty: all
+	// addresses of both families.
+	Interfaces []string
+	// UnixPath is the path of a UNIX socket (-s); TCP is off when it is set.
+	UnixPath string
+	// UnixMask is the access mode of UnixPath (-a); 0 means 0700.
+	UnixMask int
+	// PortFile, if not empty, gets a line "TCP INET: port" for each listener
+	// (memcached's environment variable MEMCACHED_PORT_FILENAME).
+	PortFile string
+
+	MaxConns     int // -c: simultaneous clients; 0 means 1024
+	Threads      int // -t: event loops; 0 means 4
+	ReqsPerEvent int // -R: requests of one connection before the next is served; 0 means 20
+	Backlog      int // -b: listen(2) backlog; 0 means 1024
+	Verbosity    int // -v: 0..2 as memcached, above 2 is 2
+
+	MaxBytes     uint64  // -m in bytes, for statistics and limit_maxbytes; 0 means 64 MiB
+	MaxItem      int     // -I: largest item in bytes; 0 means 1 MiB
+	ChunkSize    int     // -n; 0 means 48
+	GrowthFactor float64 // -f; 0 means 1.25
+	NoEvictions  bool    // -M
+	NoCAS        bool    // -C
+
+	AllowShutdown bool // -A: the shutdown command works
+	NoFlush       bool // -F: flush_all is refused
+	NoDump        bool // -X: for statistics
+
+	// Version is what the version command and the statistics say; empty means
+	// DefaultVersion.
+	Version string
+}
+
+// DefaultVersion is the memcached release whose behaviour is served.
+const DefaultVersion = "1.6.45"
+
+// withDefaults is a copy of s with every zero value replaced by its meaning.
+func (s *Settings) withDefaults() Settings {
+	d := *s
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&d.UnixMask, 0o700)
+	def(&d.MaxConns, 1024)
+	def(&d.Threads, 4)
+	def(&d.ReqsPerEvent, 20)
+	def(&d.Backlog, 1024)
+	def(&d.MaxItem, 1<<20)
+	def(&d.ChunkSize, 48)
+	if d.MaxBytes == 0 {
+		d.MaxBytes = 64 << 20
+	}
+	if d.GrowthFactor == 0 {
+		d.GrowthFactor = 1.25
+	}
+	if d.Version == "" {
+		d.Version = DefaultVersion
+	}
+	d.Verbosity = min(d.Verbosity, 2)
+	return d
+}

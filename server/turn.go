@@ -1,0 +1,206 @@
+package server
+
+import (
+	"golang.org/x/sys/unix"
+
+	"sememcached/protocol"
+)
+
+// turn receives from every ready connection, executes what has come, in rounds
+// of at most -R requests each, and sends the replies.
+func (l *loop) turn() {
+	if len(l.ready) == 0 {
+		return
+	}
+	l.batch, l.ready = l.ready, l.batch[:0]
+	l.pos = 0
+	chunk := chunkAlone
+	if len(l.batch) > manyReady {
+		chunk = chunkMany
+	}
+	work := l.batch[:0]
+	for _, c := range l.batch {
+		c.queued = false
+		if c.fd < 0 {
+			continue
+		}
+		if l.receive(c, chunk) {
+			work = append(work, c)
+		}
+	}
+	for len(work) > 0 {
+		work = l.round(work)
+	}
+	clear(l.batch)
+	l.flushAll()
+}
+
+// round executes at most -R requests of every connection in work, and returns
+// those that have more.
+func (l *loop) round(work []*conn) []*conn {
+	more := work[:0]
+	for len(work) > 0 {
+		// As many connections as can be prefetched for together.
+		group, keys := 0, 0
+		for group < len(work) && keys < hintKeys {
+			keys = l.hint(work[group].input, keys)
+			group++
+		}
+		for i := range keys {
+			l.eng.Prefetch(l.hashes[i], 1)
+		}
+		for _, c := range work[:group] {
+			if l.runGuarded(c) {
+				l.n.yields++
+				more = append(more, c)
+				if c.nseg >= maxSegs {
+					l.flush(c)
+				}
+			} else {
+				l.settle(c)
+			}
+			if len(l.out) > outFlush {
+				l.flushAll()
+			}
+		}
+		work = work[group:]
+	}
+	return more
+}
+
+// hint prefetches the index lines of the keys at the start of input, the first
+// of which becomes number n of this pass, and returns the next number.
+func (l *loop) hint(input []byte, n int) int {
+	scan := protocol.ScanKeys(input)
+	for n < hintKeys {
+		key := scan.Next()
+		if key == nil {
+			break
+		}
+		h := l.eng.Hash(key)
+		l.hashes[n] = h
+		n++
+		l.eng.Prefetch(h, 0)
+	}
+	return n
+}
+
+// receive reads once from c, or takes what c has left over. It reports whether
+// there is input to execute.
+func (l *loop) receive(c *conn, chunk int) bool {
+	switch {
+	case c.runnable:
+		c.runnable = false
+		c.input, c.owned = c.in, true
+		return true
+	case c.phase == phaseUpload && c.up.off < len(c.up.value):
+		l.receiveUpload(c)
+		return false
+	case len(c.in) > longInput:
+		return l.receiveLong(c)
+	}
+	held := len(c.in)
+	if l.pos+held+chunk > len(l.area) {
+		l.enqueue(c) // no room in this turn
+		return false
+	}
+	p := l.area[l.pos:]
+	n := l.read(c, p[held:held+chunk:held+chunk])
+	if n == 0 {
+		return false
+	}
+	copy(p, c.in)
+	l.release(c)
+	c.input, c.owned = p[:held+n:held+n], false
+	l.pos += held + n
+	return true
+}
+
+// receiveLong reads the rest of a long line into the connection's own buffer.
+func (l *loop) receiveLong(c *conn) bool {
+	if cap(c.in)-len(c.in) < chunkMany {
+		c.in = append(make([]byte, 0, 2*cap(c.in)), c.in...)
+	}
+	n := l.read(c, c.in[len(c.in):cap(c.in)])
+	if n == 0 {
+		return false
+	}
+	c.in = c.in[:len(c.in)+n]
+	c.input, c.owned = c.in, true
+	return true
+}
+
+// read is one recv(2) into p with all that follows from its result. It returns
+// the number of bytes read, 0 if there are none to execute.
+func (l *loop) read(c *conn, p []byte) int {
+	n, e := recv(c.fd, p)
+	switch {
+	case e == unix.EAGAIN || e == unix.EINTR:
+		c.readable = e == unix.EINTR
+		l.enqueue(c)
+		return 0
+	case e != 0:
+		l.close(c)
+		return 0
+	case n == 0:
+		// The end of the input. Whatever is incomplete never will be complete.
+		l.close(c)
+		return 0
+	}
+	l.n.bytesRead += uint64(n)
+	// A short read has emptied the socket, and the next byte makes a new edge; but
+	// an end of input that has been announced does not.
+	c.readable = n == len(p) || c.hup
+	return n
+}
+
+// receiveUpload reads a large value into its item.
+func (l *loop) receiveUpload(c *conn) {
+	for range 8 {
+		u := &c.up
+		n := l.read(c, u.value[u.off:])
+		if n == 0 {
+			return
+		}
+		u.off += n
+		if !c.readable || u.off == len(u.value) {
+			break
+		}
+	}
+	l.enqueue(c)
+}
+
+// release gives c's own buffer back.
+func (l *loop) release(c *conn) {
+	if c.in != nil {
+		l.buffers.put(c.in)
+		c.in = nil
+	}
+}
+
+// settle ends a connection's part in a turn: what it has not executed is kept,
+// and it is put into the next turn if it can go on.
+func (l *loop) settle(c *conn) {
+	if c.fd < 0 {
+		c.input = nil
+		return
+	}
+	if c.hanging {
+		c.input = nil
+		if c.nseg == 0 && !c.blocked {
+			l.close(c)
+		}
+		return
+	}
+	switch rest := c.input; {
+	case c.owned && len(rest) == len(c.in):
+	case c.owned && len(rest) > 0:
+		c.in = c.in[:copy(c.in, rest)]
+	case len(rest) > 0:
+		c.in = append(l.buffers.get(max(len(rest), c.need)), rest...)
+	case c.owned:
+		l.release(c)
+	}
+	c.input = nil
+	l.enqueue(c)
+}
