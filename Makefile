@@ -1,0 +1,88 @@
+# sememcached. `make` alone lists the targets.
+
+GO       ?= go
+GOFLAGS  ?=
+export CGO_ENABLED ?= 0
+VERSION  := $(shell cat VERSION)
+FUZZTIME ?= 10s
+PORT     ?= 11211
+
+# Debian packages: what the tests drive (clients, oracles, policy tools). The
+# server itself needs none of them.
+APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev \
+       semodule-utils policycoreutils policycoreutils-python-utils \
+       selinux-policy-default selinux-policy-mls \
+       netcat-openbsd strace gcc libc6-dev make
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-test build run test race lint fuzz fuzz-short bench policies ci soak clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## download the Go modules
+	@$(GO) mod download
+
+# A machine may have some of the packages already; apt is asked only for those
+# that are missing. Services that packages bring are not started.
+deps-test: deps ## install the Debian packages that the tests use (needs root)
+	@missing=""; for p in $(APT); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:$$missing"; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && \
+	  printf '#!/bin/sh\nexit 101\n' > .policy-rc && chmod +x .policy-rc && \
+	  { [ -e /usr/sbin/policy-rc.d ] || { $$sudo cp .policy-rc /usr/sbin/policy-rc.d; made=1; }; \
+	    DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; rc=$$?; \
+	    [ -z "$$made" ] || $$sudo rm -f /usr/sbin/policy-rc.d; rm -f .policy-rc; exit $$rc; }; \
+	fi
+
+build: deps ## build the static binary ./sememcached
+	$(GO) build $(GOFLAGS) -trimpath -ldflags '-s -w' -o sememcached .
+
+run: build ## run a server on 127.0.0.1:$(PORT) with the built-in policy
+	./sememcached -u "$$(id -un)" -l 127.0.0.1 -p $(PORT) -v
+
+test: deps-test build ## run every test (installs what they need)
+	$(GO) test ./...
+
+race: deps ## run the tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race ./policy ./avc ./mac ./storage ./engine/... ./protocol ./internal/...
+	CGO_ENABLED=1 $(GO) test -race -short ./server .
+
+lint: deps ## formatting, vet and static analysis
+	@out=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) -checks all,-ST1003 ./...
+
+fuzz: deps ## run each fuzz target for FUZZTIME (default 10s)
+	@for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+	  for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
+	    echo "$$t in $$(dirname $$f)"; \
+	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; \
+	done
+
+bench: build ## side by side with Debian's memcached: ratios in one run
+	$(GO) run ./bench/sidebyside
+
+policies: ## rebuild the compiled policies (default policy and test policies)
+	secilc -M true -c 33 -o policy/default.bin -f /dev/null policy/default.cil
+	sh policy/testdata/rebuild.sh
+
+# go test's own lines come last.
+ci: deps-test lint build ## what continuous integration runs
+	$(MAKE) race
+	$(MAKE) fuzz FUZZTIME=20s
+	$(GO) test -count=1 ./...
+
+soak: build ## the long runs (hours); logs go to bench/runs
+	$(GO) run ./bench/soak
+
+clean: ## remove what was built
+	rm -rf sememcached sememcached.race build

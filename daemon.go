@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// daemonEnv marks the child of -d. Go cannot fork, so the program runs itself
+// anew; the child tells the parent through a pipe, its descriptor 3, that it
+// listens, and only then the parent leaves. Until that moment errors of the child
+// still reach the terminal.
+const daemonEnv = "SEMEMCACHED_DAEMON"
+
+const daemonFD = 3
+
+func isDaemon() bool { return os.Getenv(daemonEnv) == "1" }
+
+// daemonize is the parent's side of -d.
+func daemonize(stderr io.Writer) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return exitf(exitOSError, "sememcached: -d: %w", err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return exitf(exitOSError, "sememcached: -d: %w", err)
+	}
+	cmd := exec.Command(exe, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), daemonEnv+"=1")
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return exitf(exitOSError, "sememcached: -d: %w", err)
+	}
+	w.Close()
+	buf := make([]byte, 1)
+	if n, _ := r.Read(buf); n == 1 {
+		return cmd.Process.Release()
+	}
+	err = cmd.Wait()
+	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() > 0 {
+		return exitf(cmd.ProcessState.ExitCode(), "")
+	}
+	return exitf(exitOSError, "sememcached: -d: the daemon ended before it listened: %v", err)
+}
+
+// daemonReady is the child's side: leave the directory and the terminal, and
+// tell the parent.
+func daemonReady() error {
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return err
+		}
+	}
+	pipe := os.NewFile(daemonFD, "parent")
+	if _, err := pipe.Write([]byte{1}); err != nil {
+		return err
+	}
+	return pipe.Close()
+}
+
+// dropPrivileges becomes the user of -u, as memcached does before it binds.
+// Only root can; for anybody else -u is of no effect.
+func dropPrivileges(name string) error {
+	if os.Geteuid() != 0 || name == "" {
+		return nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return exitf(exitNoUser, "can't find the user %s to switch to", name)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err1 != nil || err2 != nil {
+		return exitf(exitNoUser, "can't find the user %s to switch to", name)
+	}
+	if uid == 0 {
+		return nil
+	}
+	if err := syscall.Setgroups(nil); err != nil {
+		return exitf(exitOSError, "failed to drop supplementary groups: %w", err)
+	}
+	if err := syscall.Setgid(gid); err != nil {
+		return exitf(exitOSError, "failed to assume identity of user %s: %w", name, err)
+	}
+	if err := syscall.Setuid(uid); err != nil {
+		return exitf(exitOSError, "failed to assume identity of user %s: %w", name, err)
+	}
+	return nil
+}
+
+// raiseLimits makes room for the connections of -c and the descriptors that the
+// server needs itself.
+func raiseLimits(conns int) error {
+	const own = 128
+	want := uint64(conns) + own
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return exitf(exitOSError, "failed to getrlimit number of files: %w", err)
+	}
+	if l.Cur >= want {
+		return nil
+	}
+	l.Cur, l.Max = want, max(l.Max, want)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return exitf(exitOSError, "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value.")
+	}
+	return nil
+}
+
+func writePidfile(path string) error {
+	if path == "" {
+		return nil
+	}
+	return os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644)
+}
+
+func removePidfile(path string) {
+	if path != "" {
+		os.Remove(path)
+	}
+}

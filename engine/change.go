@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"strconv"
+
+	"sememcached/avc"
+	"sememcached/mac"
+	"sememcached/storage"
+)
+
+// audited is a verdict that has been acted upon and is reported after the locks.
+type audited struct {
+	g     *mac.Generation
+	v     mac.Verdict
+	label avc.SID
+}
+
+func (a *audited) write(w *Worker, c *Call) {
+	if a.v.Audit != 0 {
+		w.audit(a.g, c, a.v, a.label, avc.ClassItem)
+	}
+}
+
+// lookup finds the call's item and judges it. OK: the shard is locked, the item
+// is there, and the call may do what its row says; the caller changes it,
+// unlocks and then audits with w.audited. Miss: absent. Denied: refused, already
+// audited, to be answered by e.denial. Pending: as always.
+func (e *Secured) lookup(w *Worker, c *Call) (sh *storage.Shard, it storage.Item, ad audited, st Status) {
+	need := Table[c.Op].Exists
+	if need == 0 {
+		return nil, it, ad, Denied
+	}
+	h := e.hash(c)
+	for {
+		g := w.enter(c)
+		sh = e.store.Lock(h)
+		it, _ = sh.Find(h, 0, c.Key, w.now)
+		if it.Nil() {
+			sh.Unlock()
+			return nil, it, ad, Miss
+		}
+		label := avc.SID(it.Label())
+		v, ok := w.check(g, c, label, avc.ClassItem, need)
+		switch {
+		case !ok:
+			sh.Unlock()
+			if st := w.resolve(g, c, accessQuestion(c, label, avc.ClassItem)); st != OK {
+				return nil, storage.Item{}, ad, st
+			}
+		case !v.Allowed:
+			sh.Unlock()
+			w.audit(g, c, v, label, avc.ClassItem)
+			return nil, storage.Item{}, ad, Denied
+		default:
+			return sh, it, audited{g: g, v: v, label: label}, OK
+		}
+	}
+}
+
+// Delete implements Interface.
+func (e *Secured) Delete(w *Worker, c *Call) Status {
+	sh, it, ad, st := e.lookup(w, c)
+	switch st {
+	case OK:
+	case Pending:
+		return Pending
+	case Denied:
+		w.counters.DeleteMisses++
+		return e.denial(c)
+	default:
+		w.counters.DeleteMisses++
+		return st
+	}
+	if c.WithCAS && it.CAS() != c.CAS {
+		st = Exists
+	} else {
+		sh.Remove(e.hash(c), it)
+		w.counters.DeleteHits++
+	}
+	sh.Unlock()
+	ad.write(w, c)
+	return st
+}
+
+// Touch implements Interface.
+func (e *Secured) Touch(w *Worker, c *Call) Status {
+	sh, it, ad, st := e.lookup(w, c)
+	if st == Pending {
+		return Pending
+	}
+	w.counters.CmdTouch++
+	if st != OK {
+		w.counters.TouchMisses++
+		if st == Denied {
+			return e.denial(c)
+		}
+		return st
+	}
+	sh.SetExptime(it, e.exptime(c.Exptime, w.now))
+	sh.Bump(it)
+	w.counters.TouchHits++
+	sh.Unlock()
+	ad.write(w, c)
+	return OK
+}
+
+// Arith implements Interface.
+func (e *Secured) Arith(w *Worker, c *Call) Status {
+	sh, it, ad, st := e.lookup(w, c)
+	hits, misses := &w.counters.IncrHits, &w.counters.IncrMisses
+	if c.Op == OpDecr {
+		hits, misses = &w.counters.DecrHits, &w.counters.DecrMisses
+	}
+	switch st {
+	case OK:
+	case Pending:
+		return Pending
+	case Denied:
+		*misses++
+		return e.denial(c)
+	default:
+		*misses++
+		return st
+	}
+	st = e.arith(w, c, sh, it, avc.SID(it.Label()), hits)
+	sh.Unlock()
+	ad.write(w, c)
+	return st
+}
+
+// arith computes and stores the new number. The shard is locked.
+func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, label avc.SID, hits *uint64) Status {
+	if c.WithCAS && it.CAS() != c.CAS {
+		return Exists
+	}
+	n, ok := number(it.Value())
+	if !ok {
+		return NonNumeric
+	}
+	if c.Op == OpIncr {
+		n += c.Delta
+	} else if n < c.Delta {
+		n = 0
+	} else {
+		n -= c.Delta
+	}
+	*hits++
+	var buf [20]byte
+	digits := strconv.AppendUint(buf[:0], n, 10)
+	spec := storage.Spec{
+		Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
+		NValue: max(len(digits), len(it.Value())), Now: w.now,
+	}
+	h := e.hash(c)
+	next, ok := sh.Rewrite(h, it, &spec)
+	if !ok {
+		var err error
+		if next, err = sh.Alloc(h, &spec); err != nil {
+			return NoMemory
+		}
+	}
+	c.NewCAS = e.nextCAS()
+	next.SetCAS(c.NewCAS)
+	// A shorter result leaves blanks behind it: the length on the wire stays.
+	v := next.Value()
+	for i := copy(v, digits); i < len(v); i++ {
+		v[i] = ' '
+	}
+	if !ok {
+		sh.Link(h, next)
+	}
+	c.Number = n
+	return OK
+}
+
+// number reads the decimal number of an item as memcached's safe_strtoull does:
+// leading white space and a plus sign are skipped, it ends at white space or at
+// the end, and it must fit 64 bits.
+func number(v []byte) (uint64, bool) {
+	i := 0
+	for i < len(v) && isSpace(v[i]) {
+		i++
+	}
+	neg := false
+	if i < len(v) && (v[i] == '+' || v[i] == '-') {
+		neg = v[i] == '-'
+		i++
+	}
+	start := i
+	var n uint64
+	for ; i < len(v) && v[i] >= '0' && v[i] <= '9'; i++ {
+		d := uint64(v[i] - '0')
+		if n > (1<<64-1-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	if i == start || i < len(v) && !isSpace(v[i]) || neg && n != 0 {
+		return 0, false
+	}
+	return n, true
+}
+
+func isSpace(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }

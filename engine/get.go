@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"strconv"
+
+	"sememcached/avc"
+	"sememcached/storage"
+)
+
+// Get implements Interface.
+func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
+	row := &Table[c.Op]
+	if row.Exists == 0 {
+		return dst, e.denial(c)
+	}
+	h := e.hash(c)
+	for {
+		g := w.enter(c)
+		sh := e.store.Lock(h)
+		it, why := sh.Find(h, 0, c.Key, w.now)
+		if it.Nil() {
+			sh.Unlock()
+			w.countGetMiss(c, why)
+			return dst, Miss
+		}
+		label := avc.SID(it.Label())
+		v, ok := w.check(g, c, label, avc.ClassItem, row.Exists)
+		if !ok {
+			sh.Unlock()
+			st := w.resolve(g, c, accessQuestion(c, label, avc.ClassItem))
+			switch st {
+			case OK:
+				continue
+			case Denied:
+				w.countGetMiss(c, storage.Missing)
+				return dst, e.denial(c)
+			}
+			return dst, st
+		}
+		if !v.Allowed {
+			sh.Unlock()
+			w.audit(g, c, v, label, avc.ClassItem)
+			w.countGetMiss(c, storage.Missing)
+			return dst, e.denial(c)
+		}
+		sh.Hit(it, w.now)
+		if c.Op == OpGat {
+			sh.SetExptime(it, e.exptime(c.Exptime, w.now))
+			w.counters.CmdTouch++
+			w.counters.TouchHits++
+		}
+		w.counters.CmdGet++
+		w.counters.GetHits++
+		dst = render(sh, c, it, dst)
+		sh.Unlock()
+		if v.Audit != 0 {
+			w.audit(g, c, v, label, avc.ClassItem)
+		}
+		return dst, OK
+	}
+}
+
+// countGetMiss counts a get that found nothing, or was denied: a denial counts
+// as the miss it resembles, so why is storage.Missing then.
+func (w *Worker) countGetMiss(c *Call, why storage.Absence) {
+	n := &w.counters
+	n.CmdGet++
+	n.GetMisses++
+	switch why {
+	case storage.Expired:
+		n.GetExpired++
+	case storage.Flushed:
+		n.GetFlushed++
+	}
+	if c.Op == OpGat {
+		n.CmdTouch++
+		n.TouchMisses++
+	}
+}
+
+// render appends the item to dst in the call's form, or pins it when it is
+// large. The shard is locked.
+func render(sh *storage.Shard, c *Call, it storage.Item, dst []byte) []byte {
+	if c.Form == FormNone {
+		return dst
+	}
+	text, tail := it.Text(), 0
+	n := len(it.Value()) + 2
+	if n > pinAbove && sh.Pin(it) {
+		c.Pinned = it
+		tail = n
+	}
+	if c.Form == FormText {
+		if tail == 0 {
+			return append(dst, text...)
+		}
+		c.Body = text
+		return dst
+	}
+	// The cas goes between the byte count and the end of the first line.
+	line := text[:len(text)-n-2]
+	dst = append(dst, line...)
+	dst = append(dst, ' ')
+	dst = strconv.AppendUint(dst, it.CAS(), 10)
+	dst = append(dst, '\r', '\n')
+	if tail == 0 {
+		return append(dst, text[len(text)-n:]...)
+	}
+	c.Body = text[len(text)-n:]
+	return dst
+}

@@ -1,0 +1,46 @@
+package engine
+
+import (
+	"sememcached/avc"
+	"sememcached/mac"
+	"sememcached/storage"
+)
+
+// judge is check for helper goroutines: it may block on the decider.
+func (e *Secured) judge(g *mac.Generation, ssid, target avc.SID, class avc.Class, need avc.Perms) mac.Verdict {
+	if e.off {
+		return mac.Verdict{Allowed: true}
+	}
+	a := e.mon.Decide(g, mac.Question{Kind: mac.AskAccess, Class: class, Source: ssid, Target: target})
+	d := a.Decision
+	if a.Err != nil {
+		d = avc.Decision{Failed: true}
+	}
+	return g.Judge(d, need)
+}
+
+// auditOff reports a verdict on a whole label, given off the loops.
+func (e *Secured) auditOff(peer *mac.Peer, ssid, target avc.SID, v mac.Verdict, op Op) {
+	if v.Audit == 0 {
+		return
+	}
+	sids := e.mon.SIDs()
+	e.mon.Audit(&mac.Record{
+		Granted: v.Granted, Permissive: v.Allowed && !v.Granted,
+		Class: avc.ClassItem, Perms: v.Audit,
+		Scontext: sids.String(ssid), Tcontext: sids.String(target),
+		Peer: peer, Command: Table[op].Name,
+	})
+}
+
+// labelsInUse lists the labels that have items.
+func (e *Secured) labelsInUse() []avc.SID {
+	var ls []avc.SID
+	e.store.Labels(func(label uint32, st storage.LabelStats) bool {
+		if st.Items > 0 {
+			ls = append(ls, avc.SID(label))
+		}
+		return true
+	})
+	return ls
+}

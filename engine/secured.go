@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"time"
+
+	"sememcached/avc"
+	"sememcached/mac"
+	"sememcached/storage"
+)
+
+// startOffset is how far the store's clock is ahead of zero when the server
+// starts, in seconds: no live time stamp is ever 0, which means "none". The
+// value is memcached's (ITEM_UPDATE_INTERVAL + 2).
+const startOffset = 62
+
+// maxRelative is the longest exptime that counts from now, 30 days; a larger
+// one is absolute UNIX time (protocol.txt, "Expiration times").
+const maxRelative = 60 * 60 * 24 * 30
+
+// pinAbove is the size of a value, in bytes, above which a hit is sent from the
+// arena instead of being copied to the reply.
+const pinAbove = 16 << 10
+
+// Config is what a Secured engine is made of.
+type Config struct {
+	Store   *storage.Store
+	Monitor *mac.Monitor
+	// DenyError answers every denial "access denied" instead of hiding it
+	// (--mac-deny=error).
+	DenyError bool
+	// NoCAS turns cas values off (-C): items are stored with cas 0.
+	NoCAS bool
+	// AVCEntries is the size of each worker's decision table; 0 is 4,096.
+	AVCEntries int
+	// Clock is UNIX time in seconds; nil is the system's.
+	Clock func() int64
+}
+
+// Secured is the storage engine with access control. It implements Interface.
+type Secured struct {
+	store     *storage.Store
+	mon       *mac.Monitor
+	denyError bool
+	noCAS     bool
+	off       bool // --mac=off
+	clock     func() int64
+	started   int64 // UNIX time of the store clock's zero
+	entries   int   // of a worker's decision table
+
+	workers workerList
+	flushes flushList
+	jobs    chan struct{} // bounds Background
+}
+
+var _ Interface = (*Secured)(nil)
+
+// New returns an engine over the store and the monitor. It tells the monitor
+// which labels are in use.
+func New(cfg Config) *Secured {
+	e := &Secured{
+		store: cfg.Store, mon: cfg.Monitor,
+		denyError: cfg.DenyError, noCAS: cfg.NoCAS,
+		clock: cfg.Clock, entries: cfg.AVCEntries,
+		off:  !cfg.Monitor.Enabled(),
+		jobs: make(chan struct{}, 8),
+	}
+	if e.entries == 0 {
+		e.entries = tableEntries
+	}
+	if e.clock == nil {
+		e.clock = func() int64 { return time.Now().Unix() }
+	}
+	e.started = e.clock() - startOffset
+	e.flushes.eng = e
+	cfg.Monitor.SetLive(func(s avc.SID) bool { return cfg.Store.LabelItems(uint32(s)) > 0 })
+	return e
+}
+
+// Clock is the time on the store's clock: whole seconds, starting at 62.
+func (e *Secured) Clock() uint32 { return uint32(e.clock() - e.started) }
+
+// Started is the UNIX time at which the store's clock was zero.
+func (e *Secured) Started() int64 { return e.started }
+
+// exptime converts an exptime of the wire to the store's clock: 0 never,
+// negative at once, up to 30 days from now, above that absolute UNIX time.
+func (e *Secured) exptime(wire int64, now uint32) uint32 {
+	switch {
+	case wire == 0:
+		return 0
+	case wire < 0:
+		return 1
+	case wire <= maxRelative:
+		return uint32(wire) + now
+	case wire <= e.started:
+		return 1
+	}
+	return uint32(wire - e.started)
+}
+
+// Hash implements Interface.
+func (e *Secured) Hash(key []byte) uint64 { return e.store.Hash(0, key) }
+
+// Prefetch implements Interface.
+func (e *Secured) Prefetch(h uint64, stage int) {
+	if stage == 0 {
+		e.store.PrefetchIndex(h)
+		return
+	}
+	e.store.PrefetchItem(h)
+}
+
+// Storage implements Interface.
+func (e *Secured) Storage() *storage.Store { return e.store }
+
+// nextCAS is the cas value of the next item stored.
+func (e *Secured) nextCAS() uint64 {
+	if e.noCAS {
+		return 0
+	}
+	return e.store.NextCAS()
+}
+
+// hash is the call's key hash, computed at most once per request.
+func (e *Secured) hash(c *Call) uint64 {
+	if c.Hash == 0 {
+		c.Hash = e.store.Hash(0, c.Key)
+	}
+	return c.Hash
+}

@@ -1,0 +1,277 @@
+package engine
+
+import (
+	"sememcached/avc"
+	"sememcached/mac"
+	"sememcached/storage"
+)
+
+// TooLarge implements Interface.
+func (e *Secured) TooLarge(c *Call, n int) bool {
+	return e.store.TooLarge(len(c.Key), c.Flags, n)
+}
+
+// Reserve implements Interface.
+func (e *Secured) Reserve(w *Worker, c *Call, n int) Status {
+	spec := storage.Spec{Key: c.Key, Flags: c.Flags, Exptime: e.exptime(c.Exptime, w.now), NValue: n, Now: w.now}
+	it, err := e.store.Reserve(e.hash(c), &spec)
+	switch err {
+	case nil:
+		c.Upload = it
+		return OK
+	case storage.ErrTooLarge:
+		return TooLarge
+	}
+	return NoMemory
+}
+
+// Abort implements Interface.
+func (e *Secured) Abort(_ *Worker, c *Call) {
+	if !c.Upload.Nil() {
+		e.store.Release(c.Upload)
+		c.Upload = storage.Item{}
+	}
+}
+
+// countRefused counts a store that the memory could not take.
+func (w *Worker) countRefused(why Status) {
+	switch why {
+	case TooLarge:
+		w.counters.StoreTooLarge++
+	case NoMemory:
+		w.counters.StoreNoMemory++
+	}
+}
+
+// StoreRefused implements Interface: what memcached does to avoid that a stale
+// value outlives a set that failed.
+func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
+	if c.Op != OpSet {
+		w.countRefused(why)
+		return why
+	}
+	h := e.hash(c)
+	for {
+		g := w.enter(c)
+		sh := e.store.Lock(h)
+		it, _ := sh.Find(h, 0, c.Key, w.now)
+		if it.Nil() {
+			sh.Unlock()
+			break
+		}
+		label := avc.SID(it.Label())
+		v, ok := w.check(g, c, label, avc.ClassItem, Table[OpSet].Exists)
+		if !ok {
+			sh.Unlock()
+			switch w.resolve(g, c, accessQuestion(c, label, avc.ClassItem)) {
+			case OK:
+				continue
+			case Pending:
+				return Pending
+			}
+			break
+		}
+		if v.Allowed {
+			sh.Remove(h, it)
+		}
+		sh.Unlock()
+		w.audit(g, c, v, label, avc.ClassItem)
+		break
+	}
+	w.countRefused(why)
+	return why
+}
+
+// Store implements Interface.
+func (e *Secured) Store(w *Worker, c *Call) Status {
+	st := e.storeOnce(w, c)
+	if st == Pending {
+		return Pending
+	}
+	e.Abort(w, c) // what was not linked goes back
+	return st
+}
+
+func (e *Secured) storeOnce(w *Worker, c *Call) Status {
+	row := &Table[c.Op]
+	if row.Exists == 0 {
+		w.counters.CmdSet++
+		return e.denial(c)
+	}
+	h := e.hash(c)
+	for {
+		g := w.enter(c)
+		var sel mac.Selector
+		if row.Absent != 0 {
+			sel = w.selector(g, c)
+		}
+		var q mac.Question
+		sh := e.store.Lock(h)
+		it, _ := sh.Find(h, 0, c.Key, w.now)
+		if !it.Nil() {
+			label := avc.SID(it.Label())
+			v, ok := w.check(g, c, label, avc.ClassItem, row.Exists)
+			if ok {
+				return e.storeOver(w, c, g, v, sh, h, it)
+			}
+			sh.Unlock()
+			q = accessQuestion(c, label, avc.ClassItem)
+		} else {
+			if row.Absent == 0 {
+				sh.Unlock()
+				return w.storeAbsent(c)
+			}
+			label, valid, ok := w.newLabel(g, c, sel)
+			var v mac.Verdict
+			if ok {
+				v, ok = w.check(g, c, label, avc.ClassItem, row.Absent)
+				q = accessQuestion(c, label, avc.ClassItem)
+			} else {
+				q = createQuestion(c, sel)
+			}
+			if ok {
+				if !valid && g.Enforcing {
+					v = refused(row.Absent)
+				}
+				return e.storeNew(w, c, g, v, sh, h, label)
+			}
+			sh.Unlock()
+		}
+		switch st := w.resolve(g, c, q); st {
+		case OK:
+		case Denied:
+			w.counters.CmdSet++
+			return e.denial(c)
+		default:
+			return st
+		}
+	}
+}
+
+// storeAbsent answers a store that needs an item where there is none.
+func (w *Worker) storeAbsent(c *Call) Status {
+	w.counters.CmdSet++
+	if c.Op == OpCAS {
+		w.counters.CasMisses++
+		return Miss
+	}
+	return NotStored
+}
+
+// storeNew creates an item, if v allows. It unlocks the shard.
+func (e *Secured) storeNew(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, label avc.SID) Status {
+	w.counters.CmdSet++
+	st := e.denial(c)
+	if v.Allowed {
+		st = e.put(w, c, sh, h, storage.Item{}, label)
+	}
+	sh.Unlock()
+	w.audit(g, c, v, label, avc.ClassItem)
+	return st
+}
+
+// storeOver stores over the item found, if v allows. It unlocks the shard.
+func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, it storage.Item) Status {
+	w.counters.CmdSet++
+	label := avc.SID(it.Label())
+	var st Status
+	switch {
+	case !v.Allowed:
+		st = e.denial(c)
+		if c.Op == OpCAS {
+			w.counters.CasMisses++
+		}
+	case c.Op == OpAdd:
+		sh.Bump(it)
+		st = NotStored
+	case (c.WithCAS || c.Op == OpCAS) && it.CAS() != c.CAS:
+		w.counters.CasBadval++
+		st = Exists
+	case c.Op == OpAppend || c.Op == OpPrepend:
+		st = e.extend(w, c, sh, h, it, label)
+	default:
+		if c.Op == OpCAS {
+			w.counters.CasHits++
+		}
+		st = e.put(w, c, sh, h, it, label)
+	}
+	sh.Unlock()
+	w.audit(g, c, v, label, avc.ClassItem)
+	return st
+}
+
+// put stores the call's value under label, in place of old if there is one. The
+// shard is locked.
+func (e *Secured) put(w *Worker, c *Call, sh *storage.Shard, h uint64, old storage.Item, label avc.SID) Status {
+	c.NewCAS = e.nextCAS()
+	if up := c.Upload; !up.Nil() {
+		sh.Adopt(up, uint32(label), c.NewCAS, w.now)
+		sh.Link(h, up)
+		c.Upload = storage.Item{}
+		return Stored
+	}
+	spec := storage.Spec{
+		Key: c.Key, Label: uint32(label), Flags: c.Flags, Exptime: e.exptime(c.Exptime, w.now),
+		CAS: c.NewCAS, NValue: len(c.Value), Now: w.now,
+	}
+	if !old.Nil() {
+		if it, ok := sh.Rewrite(h, old, &spec); ok {
+			copy(it.Value(), c.Value)
+			return Stored
+		}
+	}
+	it, err := sh.Alloc(h, &spec)
+	if err != nil {
+		return e.putFailed(w, c, sh, h, err)
+	}
+	copy(it.Value(), c.Value)
+	sh.Link(h, it)
+	return Stored
+}
+
+// putFailed is a store for which there is no memory: a set loses the old value,
+// which the caller was allowed to overwrite. The shard is locked. Looking for
+// room may have evicted the old item, so it is searched again.
+func (e *Secured) putFailed(w *Worker, c *Call, sh *storage.Shard, h uint64, err error) Status {
+	if c.Op == OpSet {
+		if it, _ := sh.Find(h, 0, c.Key, w.now); !it.Nil() {
+			sh.Remove(h, it)
+		}
+	}
+	st := NoMemory
+	if err == storage.ErrTooLarge {
+		st = TooLarge
+	}
+	w.countRefused(st)
+	return st
+}
+
+// extend appends or prepends the call's value to it; flags and exptime stay. The
+// store does not evict it meanwhile, being what was found last. The shard is
+// locked.
+func (e *Secured) extend(w *Worker, c *Call, sh *storage.Shard, h uint64, it storage.Item, label avc.SID) Status {
+	value := c.Value
+	if !c.Upload.Nil() {
+		value = c.Upload.Value()
+	}
+	spec := storage.Spec{
+		Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
+		NValue: len(it.Value()) + len(value), Now: w.now,
+	}
+	n, err := sh.Alloc(h, &spec)
+	if err != nil {
+		// memcached has one text for both reasons here.
+		w.countRefused(NoMemory)
+		return NoMemory
+	}
+	c.NewCAS = e.nextCAS()
+	n.SetCAS(c.NewCAS)
+	dst := n.Value()
+	if c.Op == OpAppend {
+		copy(dst[copy(dst, it.Value()):], value)
+	} else {
+		copy(dst[copy(dst, value):], it.Value())
+	}
+	sh.Link(h, n)
+	return Stored
+}

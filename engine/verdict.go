@@ -1,0 +1,287 @@
+package engine
+
+import (
+	"sememcached/avc"
+	"sememcached/mac"
+)
+
+// maxTries bounds how often one request is retried because label, generation
+// or presence of its item changed while a verdict was being asked for.
+const maxTries = 8
+
+// retry is what a pending call remembers between its executions: the answers it
+// has received, all of one generation. They are kept apart from the worker's
+// table so that a call that needs two answers makes progress even where the
+// table holds only one of them.
+type retry struct {
+	tries   uint8
+	parked  bool
+	n       uint8
+	seq     uint64 // the generation of got
+	got     [4]answer
+	job     *job
+	context avc.SID // canonical SID of Call.Context in generation seq; retained
+	bad     bool    // Call.Context is not valid
+}
+
+// Reset prepares the call for the next request of its client.
+func (c *Call) Reset() {
+	r := c.retry
+	if r != nil && (r.n != 0 || r.tries != 0 || r.job != nil) {
+		*r = retry{}
+	}
+	*c = Call{Client: c.Client, Tag: c.Tag, Text: c.Text[:0], retry: r}
+}
+
+// Parked says whether the call waits for an answer.
+func (c *Call) Parked() bool { return c.retry != nil && c.retry.parked }
+
+// waiting is the call's retry state, made at the first need.
+func (c *Call) waiting() *retry {
+	if c.retry == nil {
+		c.retry = new(retry)
+	}
+	return c.retry
+}
+
+// forget drops answers of another generation than seq.
+func (r *retry) forget(seq uint64, mon *mac.Monitor) {
+	if r.seq == seq {
+		return
+	}
+	r.release(mon)
+	r.seq, r.n = seq, 0
+}
+
+// release gives back the reference to the context that the client named.
+func (r *retry) release(mon *mac.Monitor) {
+	if r.context != 0 {
+		mon.SIDs().Release(r.context)
+	}
+	r.context, r.bad = 0, false
+}
+
+// find returns the answer to q that this call has received.
+func (r *retry) find(q *mac.Question) *mac.Answer {
+	for i := range r.got[:r.n] {
+		if r.got[i].q == *q {
+			return &r.got[i].a
+		}
+	}
+	return nil
+}
+
+// keep stores one answer; when there is no room the oldest goes.
+func (r *retry) keep(m *answer) {
+	if int(r.n) == len(r.got) {
+		copy(r.got[:], r.got[1:])
+		r.n--
+	}
+	r.got[r.n] = *m
+	r.n++
+}
+
+// deliver gives the parked call its answer. It returns false when the call does
+// not wait, or waits for something else.
+func (r *retry) deliver(w *Worker, m *answer) bool {
+	if r == nil || !r.parked {
+		return false
+	}
+	if m.job != nil {
+		if m.job != r.job {
+			return false
+		}
+		r.parked = false
+		return true
+	}
+	if r.job != nil {
+		return false
+	}
+	r.parked = false
+	r.forget(m.a.Seq, w.eng.mon)
+	if m.q.Kind == mac.AskContext {
+		r.release(w.eng.mon)
+		r.context, r.bad = m.a.SID, m.a.Err != nil
+		return true
+	}
+	r.keep(m)
+	return true
+}
+
+// discard drops an answer that nobody waits for any more.
+func (w *Worker) discard(m *answer) {
+	if m.job == nil && m.q.Kind == mac.AskContext && m.a.SID != 0 {
+		w.eng.mon.SIDs().Release(m.a.SID)
+	}
+}
+
+// learn enters an answer into the worker's tables. A failure is never stored.
+func (w *Worker) learn(m *answer) {
+	switch {
+	case m.a.Err != nil || m.a.Decision.Failed:
+	case m.q.Kind == mac.AskAccess:
+		w.table.Insert(m.a.Seq, m.q.Source, m.q.Target, m.q.Class, m.a.Decision)
+	case m.q.Kind == mac.AskCreate:
+		w.labels.insert(m.a.Seq, m.q.Source, m.q.Selector, m.a.SID)
+	}
+}
+
+// enter begins one execution of the call: it loads the current generation, once,
+// and makes sure that the client's subject belongs to it.
+func (w *Worker) enter(c *Call) *mac.Generation {
+	g := w.eng.mon.Generation()
+	cl := c.Client
+	if cl.seq != g.Seq || !cl.known {
+		w.subject(g, cl)
+	}
+	if c.retry != nil && c.retry.seq != g.Seq {
+		c.retry.forget(g.Seq, w.eng.mon)
+	}
+	return g
+}
+
+// subject resolves who the client is in generation g.
+func (w *Worker) subject(g *mac.Generation, cl *Client) {
+	var s avc.SID
+	if cl.Peer != nil && !w.eng.off {
+		s = w.eng.mon.Subject(g, cl.Peer)
+	}
+	if cl.ssid != 0 {
+		w.eng.mon.SIDs().Release(cl.ssid)
+	}
+	cl.ssid, cl.seq, cl.known = s, g.Seq, true
+}
+
+// check judges need for the call's client on target in generation g. ok is false
+// when the decision is not at hand: the caller leaves its lock and calls resolve
+// with accessQuestion.
+func (w *Worker) check(g *mac.Generation, c *Call, target avc.SID, class avc.Class, need avc.Perms) (v mac.Verdict, ok bool) {
+	if w.eng.off {
+		return mac.Verdict{Allowed: true}, true
+	}
+	w.counters.AVCLookups++
+	d, ok := w.table.Lookup(g.Seq, c.Client.ssid, target, class)
+	if !ok {
+		if c.retry == nil || c.retry.n == 0 {
+			w.counters.AVCMisses++
+			return mac.Verdict{}, false
+		}
+		q := accessQuestion(c, target, class)
+		a := c.retry.find(&q)
+		if a == nil {
+			w.counters.AVCMisses++
+			return mac.Verdict{}, false
+		}
+		d = a.Decision
+		if a.Err != nil {
+			d = avc.Decision{Failed: true}
+		}
+	} else {
+		w.counters.AVCHits++
+	}
+	if need&avc.Calculate != 0 && class == avc.ClassItem {
+		need = need&^avc.Calculate | g.Calculate
+	}
+	return g.Judge(d, need), true
+}
+
+// accessQuestion is the question behind check.
+func accessQuestion(c *Call, target avc.SID, class avc.Class) mac.Question {
+	return mac.Question{Kind: mac.AskAccess, Class: class, Source: c.Client.ssid, Target: target}
+}
+
+// resolve looks for the answer to q behind the worker's table. OK: it is at hand
+// now, execute again. Pending: it has been asked for. Denied: the call has been
+// retried too often. It must be called with no lock of the store held.
+func (w *Worker) resolve(g *mac.Generation, c *Call, q mac.Question) Status {
+	r := c.waiting()
+	r.forget(g.Seq, w.eng.mon)
+	if r.tries >= maxTries {
+		w.counters.GaveUp++
+		return Denied
+	}
+	if q.Kind != mac.AskContext {
+		if a, ok := w.eng.mon.Cached(g, q); ok {
+			m := answer{q: q, a: a}
+			w.learn(&m)
+			r.keep(&m)
+			return OK
+		}
+	}
+	r.tries++
+	r.parked = true
+	w.counters.Parked++
+	w.eng.mon.Ask(g, q, w, c.Tag)
+	return Pending
+}
+
+// audit reports a verdict. It is called after the locks are released.
+func (w *Worker) audit(g *mac.Generation, c *Call, v mac.Verdict, target avc.SID, class avc.Class) {
+	if !v.Granted && v.Denied != 0 {
+		k := 0
+		if class == avc.ClassServer {
+			k = 1
+		}
+		for p, i := v.Denied, 0; p != 0; p, i = p>>1, i+1 {
+			if p&1 != 0 {
+				w.counters.Denials[k][i]++
+			}
+		}
+	}
+	if v.Audit == 0 {
+		return
+	}
+	r := &w.record
+	r.Granted, r.Permissive = v.Granted, v.Allowed && !v.Granted
+	r.Class, r.Perms = class, v.Audit
+	sids := w.eng.mon.SIDs()
+	r.Scontext, r.Tcontext = sids.String(c.Client.ssid), sids.String(target)
+	r.Peer, r.Command = c.Client.Peer, Table[c.Op].Name
+	r.NKey = uint8(copy(r.Key[:], c.Key))
+	w.eng.mon.Audit(r)
+}
+
+// refused is the verdict where something other than an access vector said no:
+// no valid label, or validatetrans.
+func refused(p avc.Perms) mac.Verdict { return mac.Verdict{Denied: p, Audit: p} }
+
+// denial is how the denial of the call's operation looks.
+func (e *Secured) denial(c *Call) Status {
+	if e.denyError {
+		return Denied
+	}
+	if s := Table[c.Op].Denial; s != Failed {
+		return s
+	}
+	return Denied
+}
+
+// Authorize implements Interface.
+func (e *Secured) Authorize(w *Worker, c *Call) Status {
+	row := &Table[c.Op]
+	if row.Free || e.off && row.Server != 0 {
+		return OK
+	}
+	if row.Server == 0 {
+		return Denied
+	}
+	for {
+		g := w.enter(c)
+		v, ok := w.check(g, c, g.Server, avc.ClassServer, row.Server)
+		if !ok {
+			if st := w.resolve(g, c, accessQuestion(c, g.Server, avc.ClassServer)); st != OK {
+				return st
+			}
+			continue
+		}
+		w.audit(g, c, v, g.Server, avc.ClassServer)
+		if !v.Allowed {
+			return Denied
+		}
+		return OK
+	}
+}
+
+// Delayed says whether the call waits for, or is being retried after, work on a
+// helper goroutine (Interface.Background).
+func (c *Call) Delayed() bool { return c.retry != nil && c.retry.job != nil }

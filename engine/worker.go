@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"sync"
+
+	"sememcached/avc"
+	"sememcached/mac"
+)
+
+// tableEntries is the size of a worker's own decision table. 4,096 entries are
+// a few hundred kilobytes; what does not fit is found in the shared layer.
+const tableEntries = 4096
+
+// Worker is the engine's state of one event loop: its decision table, its
+// coarse clock, its counters, and the answers that have come in for its parked
+// calls. All methods but Answered belong to the loop.
+type Worker struct {
+	eng  *Secured
+	wake func()
+
+	// mu is held by the loop from Begin to End, so that another loop may read
+	// the counters between two turns of this one.
+	mu sync.Mutex
+	// +checklocks:mu
+	counters Counters
+
+	now    uint32 // seconds on the store's clock, read once per turn
+	epoch  *mac.Epoch
+	table  *avc.Table
+	labels labelTable
+	record mac.Record // scratch for audit
+
+	// inbox holds answers posted by helper goroutines until Drain.
+	inbox inbox
+}
+
+// answer is one message of a helper to a worker.
+type answer struct {
+	tag uint64
+	q   mac.Question
+	a   mac.Answer
+	job *job
+}
+
+type inbox struct {
+	mu sync.Mutex
+	// +checklocks:mu
+	waiting []answer
+	spare   []answer // the loop's, swapped with waiting
+}
+
+// Begin starts a turn: it takes the worker's lock, reads the clock once, and
+// tells the monitor which generation this worker works in.
+func (w *Worker) Begin() {
+	w.mu.Lock()
+	w.now = w.eng.Clock()
+	if w.epoch != nil {
+		w.epoch.Observe(w.eng.mon.Generation().Seq)
+	}
+}
+
+// End ends a turn. With idle true the worker says that it holds nothing of any
+// generation until the next Begin: right before blocking.
+func (w *Worker) End(idle bool) {
+	if idle && w.epoch != nil {
+		w.epoch.Rest()
+	}
+	w.mu.Unlock()
+}
+
+// Now is the turn's time in seconds on the store's clock.
+func (w *Worker) Now() uint32 { return w.now }
+
+// Inspect runs fn while w's loop is between two turns. The caller is another
+// worker's loop in its turn (own; nil for any other goroutine), whose lock is
+// released meanwhile: two loops that inspect each other cannot wait in a ring.
+func (w *Worker) Inspect(own *Worker, fn func()) {
+	if w == own {
+		fn()
+		return
+	}
+	if own != nil {
+		own.mu.Unlock()
+		defer own.mu.Lock()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
+// Answered implements mac.Waiter. It is called from helper goroutines.
+func (w *Worker) Answered(tag uint64, q mac.Question, a mac.Answer) {
+	w.post(answer{tag: tag, q: q, a: a})
+}
+
+func (w *Worker) post(m answer) {
+	w.inbox.mu.Lock()
+	first := len(w.inbox.waiting) == 0
+	w.inbox.waiting = append(w.inbox.waiting, m)
+	w.inbox.mu.Unlock()
+	if first {
+		w.wake()
+	}
+}
+
+// Drain hands every answer that has come in to the call that waits for it and
+// then lets the caller retry it. find returns the parked call with that tag, or
+// nil when it is gone (the client has disconnected): the answer is dropped then.
+// retry is called after the answer has been delivered.
+func (w *Worker) Drain(find func(tag uint64) *Call, retry func(tag uint64)) {
+	w.inbox.mu.Lock()
+	msgs := w.inbox.waiting
+	w.inbox.waiting = w.inbox.spare[:0]
+	w.inbox.mu.Unlock()
+	for i := range msgs {
+		m := &msgs[i]
+		if m.job == nil {
+			w.learn(m)
+		}
+		c := find(m.tag)
+		if c == nil || !c.retry.deliver(w, m) {
+			w.discard(m)
+			continue
+		}
+		retry(m.tag)
+	}
+	clear(msgs)
+	w.inbox.spare = msgs[:0]
+}

@@ -1,0 +1,21 @@
+package storage
+
+// TooLarge reports whether an item of these lengths, in bytes, is above
+// Config.MaxItem by memcached's item-size formula, so that it can never be
+// stored.
+func (s *Store) TooLarge(nkey int, flags uint32, nvalue int) bool {
+	return nkey < 1 || nkey > MaxKey || nvalue < 0 || nvalue > s.cfg.MaxItem || s.itemSize(nkey, flags, nvalue) > s.cfg.MaxItem
+}
+
+// Adopt fills in what was not known of a reserved item while its value arrived:
+// its label, its cas and the present second. The item is the caller's own and
+// not linked; Link comes next.
+func (sh *Shard) Adopt(it Item, label uint32, cas uint64, now uint32) {
+	hd := it.head()
+	hd.label, hd.stored, hd.access = label, now, now
+	hd.setCAS(cas)
+}
+
+// Bump counts as a use for the eviction, and for nothing else: what memcached
+// does on a touch, and on an add that finds an item.
+func (sh *Shard) Bump(it Item) { touchRecent(it.head()) }
