@@ -1,0 +1,273 @@
+package storage
+
+import (
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+)
+
+// atomicBits is a part of a set of shards.
+type atomicBits = atomic.Uint64
+
+// Spec describes an item to store. Key is read during the call only.
+type Spec struct {
+	Instance  uint32
+	Key       []byte // 1 to MaxKey bytes
+	Label     uint32
+	Flags     uint32 // client flags
+	Exptime   uint32 // second at which it expires, 0 never
+	CAS       uint64
+	NValue    int    // length of the value in bytes
+	Now       uint32 // the present second
+	BinaryKey bool   // the client sent the key in base64
+}
+
+// check returns what the item takes of a chunk, or ErrTooLarge.
+func (s *Store) check(spec *Spec) (size int, err error) {
+	if n := len(spec.Key); n == 0 || n > MaxKey || spec.NValue < 0 || spec.NValue > s.cfg.MaxItem ||
+		s.itemSize(n, spec.Flags, spec.NValue) > s.cfg.MaxItem {
+		return 0, ErrTooLarge
+	}
+	return physicalSize(len(spec.Key), spec.Flags, spec.NValue), nil
+}
+
+// Alloc returns a new item with everything but the value filled in. It is not
+// linked: no one else sees it, and it must end in Link or Free. If there is no memory,
+// items are evicted, but never the one that Find returned last.
+func (sh *Shard) Alloc(h uint64, spec *Spec) (Item, error) {
+	s := sh.s
+	size, err := s.check(spec)
+	if err != nil {
+		return Item{}, err
+	}
+	ref := sh.chunk(size, uint8(len(spec.Key)), spec.Now)
+	if ref == 0 {
+		sh.stats.outOfMemory++
+		sh.class(s.itemSize(len(spec.Key), spec.Flags, spec.NValue)).OutOfMemory++
+		return Item{}, ErrNoMemory
+	}
+	it := s.arena.item(ref)
+	it.format(spec, s.cfg.NoCAS, true)
+	hd := it.head()
+	hd.state, hd.stored = 0, spec.Now
+	return it, nil
+}
+
+// chunk returns a chunk for size bytes, evicting if need be, or 0.
+//
+// A class without a page may take one beyond the limit, up to the number of classes that memcached
+// has; after that it borrows chunks of larger classes.
+func (sh *Shard) chunk(size int, nkey uint8, now uint32) uint32 {
+	s := sh.s
+	defer s.drain(sh, now)
+	first := s.sizes.class(size)
+	for c := first; c < len(s.classes); c++ {
+		if ref := sh.chunkOf(c, nkey, now, c == first); ref != 0 {
+			return ref
+		}
+	}
+	return sh.run(size, nkey, now)
+}
+
+// chunkOf returns a chunk of class c, evicting if need be, or 0; grow lets the class take its first page.
+func (sh *Shard) chunkOf(c int, nkey uint8, now uint32, grow bool) uint32 {
+	s := sh.s
+	cl := &s.classes[c]
+	if grow {
+		if ref := cl.alloc(sh.id, nkey, 0); ref != 0 {
+			return ref
+		}
+	}
+	if !cl.owns() {
+		if grow {
+			return cl.alloc(sh.id, nkey, s.pageOver)
+		}
+		return 0
+	}
+	if s.cfg.NoEvict {
+		return 0
+	}
+	for try := range evictTries {
+		if ref := sh.evict(c, nkey, now); ref != 0 {
+			return ref
+		}
+		over := int64(0)
+		if try > 0 {
+			over = s.pageOver
+		}
+		if ref := cl.alloc(sh.id, nkey, over); ref != 0 {
+			return ref
+		}
+		if s.candidateShards(c) == 0 {
+			return 0
+		}
+		runtime.Gosched() // other goroutines hold the shards that have victims
+	}
+	return 0
+}
+
+// evictTries is how often a search through all shards is repeated before a
+// store fails: a shard that another goroutine holds may be free the next time.
+const evictTries = 8
+
+// owns reports whether the class has a page.
+func (c *class) owns() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pages > 0
+}
+
+// run returns a run for size bytes, evicting other runs if need be, or 0.
+func (sh *Shard) run(size int, nkey uint8, now uint32) uint32 {
+	s := sh.s
+	for try := 0; ; {
+		ref := s.pool.takeRun(size, 0)
+		if ref == 0 && !s.cfg.NoEvict && sh.evict(len(s.classes), nkey, now) != 0 {
+			continue
+		}
+		if ref == 0 {
+			ref = s.pool.takeRun(size, s.runOver)
+		}
+		if ref != 0 {
+			hd := s.arena.head(ref)
+			hd.shard, hd.nkey = sh.id, nkey
+			return ref
+		}
+		if try++; try == evictTries || s.cfg.NoEvict {
+			return 0
+		}
+		runtime.Gosched()
+	}
+}
+
+// ownShare is how many items of a class a shard must have to lose its own rather
+// than one of another shard's: with fewer, the hash and not the use would choose.
+const ownShare = 8
+
+// evict unlinks one item of class c and hands its chunk to an item of this shard with a key of nkey
+// bytes; 0 if no item may go. A run is freed instead of handed over. This
+// shard is looked at first, others only if they are not locked.
+func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
+	s := sh.s
+	if sh.queues[c].n >= ownShare {
+		if ref := sh.evictFor(sh, c, nkey, now); ref != 0 {
+			return ref
+		}
+	}
+	turn := &s.runs.turn
+	if c < len(s.classes) {
+		turn = &s.classes[c].turn
+	}
+	set := s.candidates(c)
+	start := turn.Load()
+	for i := range uint32(len(set) + 1) { // the word of start twice: its upper part, at last its lower
+		word := (start/64 + i) % uint32(len(set))
+		w := set[word].Load()
+		if i == 0 {
+			w &= ^uint64(0) << (start % 64)
+		} else if i == uint32(len(set)) {
+			w &= 1<<(start%64) - 1
+		}
+		for ; w != 0; w &= w - 1 {
+			n := word*64 + uint32(bits.TrailingZeros64(w))
+			owner := s.shards[n]
+			if owner != sh && !owner.mu.TryLock() {
+				continue
+			}
+			ref := owner.evictFor(sh, c, nkey, now)
+			if owner != sh {
+				owner.mu.Unlock()
+			}
+			if ref != 0 {
+				turn.Store((n + 1) % maxShards)
+				return ref
+			}
+		}
+	}
+	return 0
+}
+
+// evictFor unlinks one item of class c of this shard and hands its chunk to shard to.
+func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32) uint32 {
+	s := sh.s
+	for range maxSteps {
+		ref := sh.victim(c, now)
+		if ref == 0 {
+			return 0
+		}
+		it := s.arena.item(ref)
+		sh.countEviction(it, now)
+		sh.detach(s.hashOf(ref), ref)
+		sh.dequeue(ref)
+		sh.counted(it, -1)
+		it.head().state = 0
+		if c < len(s.classes) && s.classes[c].retag(ref, to.id, nkey) {
+			return ref
+		}
+		s.free(ref)
+		if c == len(s.classes) {
+			return ref
+		}
+		// The page of that chunk is being emptied; the next victim may be elsewhere.
+	}
+	return 0
+}
+
+// free gives the memory of an unlinked, unpinned item back. Its shard must be locked.
+func (s *Store) free(ref uint32) {
+	if ref < s.runBase {
+		s.classes[s.classOf(ref)].release(ref)
+		return
+	}
+	hd := s.arena.head(ref)
+	size := hd.size()
+	if invariants {
+		s.poison(ref, uint32(size))
+	}
+	s.pool.giveRun(ref, size)
+}
+
+// Reserve is Alloc for a value that still arrives: it locks the shard itself. The
+// item counts in Config.Limit and is not evicted. It ends in Link, under the
+// shard's lock, or in Release.
+func (s *Store) Reserve(h uint64, spec *Spec) (Item, error) {
+	sh := s.Lock(h)
+	defer sh.Unlock()
+	return sh.Alloc(h, spec)
+}
+
+// Release gives back an item from Reserve that was not linked. It locks the shard
+// itself.
+func (s *Store) Release(it Item) {
+	sh := s.shards[it.head().shard]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.Free(it)
+}
+
+// Rewrite overwrites a linked item in place with what spec says, value bytes
+// left to the caller, who must write all of them before the shard is unlocked. It
+// returns false, and has changed nothing, if the new item belongs in another size class,
+// the old one is pinned, or spec is not storable: use Alloc and Link then. spec.Key must be
+// the item's. The indexes are not touched; the eviction takes it for a hit.
+func (sh *Shard) Rewrite(h uint64, old Item, spec *Spec) (Item, bool) {
+	s := sh.s
+	hd := old.head()
+	size, err := s.check(spec)
+	if err != nil || hd.state&statePinned != 0 {
+		return Item{}, false
+	}
+	ref := s.arena.refOf(old)
+	c := s.classOf(ref)
+	if s.sizes.class(size) != c || c == len(s.classes) && runGrains(size) != runGrains(hd.size()) {
+		return Item{}, false
+	}
+	sh.counted(old, -1)
+	old.format(spec, s.cfg.NoCAS, false)
+	sh.date(hd, spec.Now)
+	hd.state = stateLinked | hd.state&stateMain
+	touchRecent(hd)
+	sh.counted(old, 1)
+	sh.stats.total++
+	return old, true
+}

@@ -1,0 +1,81 @@
+package storage
+
+import "slices"
+
+// memcachedClasses is the table of slab classes that memcached builds from -n,
+// -f and -I, as slabs_init in slabs.c does with slab_chunk_max at half a page.
+// Class numbers begin at 1; chunk[0] is class 1. Users see these numbers in
+// stats items, stats slabs and metadumps.
+type memcachedClasses struct {
+	chunk   []uint32
+	perPage []uint32
+	small   [1024/8 + 1]uint8 // index into chunk by (size+7)/8
+}
+
+// memcachedHeader is sizeof(item) in memcached on 64-bit machines.
+const (
+	memcachedHeader     = 48
+	memcachedCAS        = 8
+	memcachedMaxClasses = 63
+)
+
+func newMemcachedClasses(chunkMin int, factor float64, maxItem int) *memcachedClasses {
+	m := &memcachedClasses{}
+	largest := uint32(largestChunk)
+	if maxItem < pageSize {
+		largest = min(largest, uint32(maxItem))
+	}
+	size := uint32(memcachedHeader + chunkMin)
+	for len(m.chunk) < memcachedMaxClasses-1 {
+		if float64(size) >= float64(largest)/factor {
+			break
+		}
+		if size%8 != 0 {
+			size += 8 - size%8
+		}
+		m.chunk = append(m.chunk, size)
+		size = uint32(float64(size) * factor)
+	}
+	m.chunk = append(m.chunk, largest)
+	for _, c := range m.chunk {
+		m.perPage = append(m.perPage, pageSize/c)
+	}
+	for i := range m.small {
+		m.small[i] = uint8(m.search(i * 8))
+	}
+	return m
+}
+
+func (m *memcachedClasses) search(size int) int {
+	i, _ := slices.BinarySearch(m.chunk, uint32(size))
+	return min(i, len(m.chunk)-1)
+}
+
+// index returns the class of size less one. Sizes above the last chunk, which memcached
+// stores in several, are in the last class.
+func (m *memcachedClasses) index(size int) int {
+	if size <= 1024 {
+		return int(m.small[(size+7)/8])
+	}
+	return m.search(size)
+}
+
+// Class returns the slab class that memcached would use for an item of size
+// bytes (see [Item.Size]), its chunk size and the number of such chunks in a page of
+// 1 MiB. id begins at 1. A size above [Config.MaxItem] gives 0, 0, 0.
+func (s *Store) Class(size int) (id, chunkSize, perPage int) {
+	if size > s.cfg.MaxItem || size < 0 {
+		return 0, 0, 0
+	}
+	i := s.mc.index(size)
+	return i + 1, int(s.mc.chunk[i]), int(s.mc.perPage[i])
+}
+
+// itemSize is memcached's item_make_header: what it says an item of this form takes.
+func (s *Store) itemSize(nkey int, flags uint32, nvalue int) int {
+	n := s.fixed + nkey + 1 + nvalue + 2
+	if flags != 0 {
+		n += 4
+	}
+	return n
+}

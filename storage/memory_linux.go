@@ -1,0 +1,43 @@
+//go:build !race
+
+package storage
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserveFactor says how much more address space than the limit is reserved,
+// so that the limit can be raised and runs do not suffer from fragmentation.
+// Reserved addresses cost nothing.
+const reserveFactor = 4
+
+// reserve returns a range of addresses that may not be touched before commit.
+func reserve(size int64) ([]byte, error) {
+	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("storage: reserve %d bytes of address space: %w", size, err)
+	}
+	return b, nil
+}
+
+// commit makes b, a part of a reserved range, readable and writable. Its memory
+// reads as zero and is taken from the system when first touched.
+func commit(b []byte) error {
+	if err := unix.Mprotect(b, unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		return fmt.Errorf("storage: map %d bytes: %w", len(b), err)
+	}
+	return nil
+}
+
+// discard gives the memory of b back to the system; the addresses stay valid
+// and read as zero.
+func discard(b []byte) {
+	if len(b) > 0 {
+		_ = unix.Madvise(b, unix.MADV_DONTNEED) // on failure the memory merely stays
+	}
+}
+
+// release ends a reservation.
+func release(b []byte) error { return unix.Munmap(b) }

@@ -1,0 +1,204 @@
+package storage
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// pool hands out pages and runs, and counts what is mapped for items.
+//
+// Pages lie in [0, pageArea) of the arena, runs in [pageArea, end). Memory that is
+// handed back stays mapped and is reused first; it goes back to the system
+// when the limit is reached and the other kind is wanted.
+type pool struct {
+	a        *arena
+	pageArea int64        // bytes
+	excess   atomic.Int64 // bytes by which the limit is exceeded, 0 if it is not
+
+	mu        sync.Mutex
+	limit     int64    // bytes that may be mapped
+	mapped    int64    // bytes of pages and runs, in use or idle
+	fresh     uint32   // pages from here on were never used; page 0 never is
+	idle      []uint32 // unused pages that are still mapped
+	cold      []uint32 // unused pages whose memory went back
+	inUse     int      // pages owned by classes
+	committed int64    // end of the writable part of the run area
+
+	// Free parts of the run area, in grains, in order of address. The last one
+	// reaches to the end of the area.
+	holes []extent
+	// Freed runs that are still mapped, the last freed last.
+	warm     []extent
+	runBytes int64 // bytes of runs in use
+}
+
+// extent is a part of the run area, in grains.
+type extent struct{ at, n uint32 }
+
+// maxWarm bounds the runs that stay mapped for reuse.
+const maxWarm = 16
+
+// takePage returns the number of a page for a class; it may exceed the limit by
+// over bytes. ok is false if there is none.
+func (p *pool) takePage(over int64) (page uint32, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.idle); n > 0 {
+		page = p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.inUse++
+		return page, true
+	}
+	if !p.fits(pageSize, over) {
+		return 0, false
+	}
+	switch n := len(p.cold); {
+	case n > 0:
+		page = p.cold[n-1]
+		p.cold = p.cold[:n-1]
+	case int64(p.fresh+1)*pageSize <= p.pageArea:
+		page = p.fresh
+		if commit(p.page(page)) != nil {
+			return 0, false
+		}
+		p.fresh++
+	default:
+		return 0, false
+	}
+	p.count(pageSize)
+	p.inUse++
+	return page, true
+}
+
+// page returns the memory of a page.
+func (p *pool) page(n uint32) []byte {
+	return p.a.mem[int64(n)*pageSize : int64(n+1)*pageSize]
+}
+
+// fits reports whether n more bytes may be mapped with the limit exceeded by at most over,
+// giving back idle memory if that helps.
+func (p *pool) fits(n int64, over int64) bool {
+	limit := p.limit + over
+	for p.mapped+n > limit && len(p.warm) > 0 {
+		p.dropWarm(0)
+	}
+	for p.mapped+n > limit && len(p.idle) > 0 {
+		last := len(p.idle) - 1
+		p.dropPage(p.idle[last])
+		p.idle = p.idle[:last]
+	}
+	return p.mapped+n <= limit
+}
+
+func (p *pool) dropPage(n uint32) {
+	discard(p.page(n))
+	p.cold = append(p.cold, n)
+	p.count(-pageSize)
+}
+
+// givePage takes back a page that no chunk uses.
+func (p *pool) givePage(n uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inUse--
+	if p.mapped > p.limit {
+		p.dropPage(n)
+		return
+	}
+	p.idle = append(p.idle, n)
+}
+
+// count changes the count of mapped bytes.
+func (p *pool) count(n int64) {
+	p.mapped += n
+	p.excess.Store(max(0, p.mapped-p.limit))
+}
+
+// runGrains is the number of grains that hold size bytes.
+func runGrains(size int) uint32 { return uint32((size + grain - 1) / grain) }
+
+// takeRun returns a run that holds size bytes, 0 if there is none. It may exceed
+// the limit by over bytes.
+func (p *pool) takeRun(size int, over int64) (ref uint32) {
+	n := runGrains(size)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.warm) - 1; i >= 0; i-- {
+		if p.warm[i].n == n {
+			at := p.warm[i].at
+			p.warm = slices.Delete(p.warm, i, i+1)
+			p.runBytes += int64(n) * grain
+			return p.runRef(at)
+		}
+	}
+	if !p.fits(int64(n)*grain, over) {
+		return 0
+	}
+	for {
+		for i := range p.holes {
+			e := &p.holes[i]
+			if e.n < n {
+				continue
+			}
+			at := e.at
+			if end := p.pageArea + int64(at+n)*grain; end > p.committed {
+				if commit(p.a.mem[p.committed:end]) != nil {
+					return 0
+				}
+				p.committed = end
+			}
+			e.at += n
+			e.n -= n
+			if e.n == 0 {
+				p.holes = slices.Delete(p.holes, i, i+1)
+			}
+			p.count(int64(n) * grain)
+			p.runBytes += int64(n) * grain
+			return p.runRef(at)
+		}
+		if len(p.warm) == 0 {
+			return 0
+		}
+		p.dropWarm(0)
+	}
+}
+
+func (p *pool) runRef(at uint32) uint32 { return p.a.ref(p.pageArea + int64(at)*grain) }
+
+// giveRun takes back a run that held size bytes.
+func (p *pool) giveRun(ref uint32, size int) {
+	e := extent{uint32((p.a.offset(ref) - p.pageArea) / grain), runGrains(size)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.runBytes -= int64(e.n) * grain
+	p.warm = append(p.warm, e)
+	if p.mapped > p.limit || len(p.warm) > maxWarm {
+		p.dropWarm(0)
+	}
+}
+
+// dropWarm gives the memory of warm[i] back and makes it a hole.
+func (p *pool) dropWarm(i int) {
+	e := p.warm[i]
+	p.warm = slices.Delete(p.warm, i, i+1)
+	at := p.pageArea + int64(e.at)*grain
+	discard(p.a.mem[at : at+int64(e.n)*grain])
+	p.count(-int64(e.n) * grain)
+	j, _ := slices.BinarySearchFunc(p.holes, e.at, func(h extent, at uint32) int {
+		return int(int64(h.at) - int64(at))
+	})
+	if j > 0 && p.holes[j-1].at+p.holes[j-1].n == e.at {
+		p.holes[j-1].n += e.n
+		if j < len(p.holes) && e.at+e.n == p.holes[j].at {
+			p.holes[j-1].n += p.holes[j].n
+			p.holes = slices.Delete(p.holes, j, j+1)
+		}
+		return
+	}
+	if j < len(p.holes) && e.at+e.n == p.holes[j].at {
+		p.holes[j] = extent{e.at, e.n + p.holes[j].n}
+		return
+	}
+	p.holes = slices.Insert(p.holes, j, e)
+}

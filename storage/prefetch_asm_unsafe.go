@@ -1,0 +1,11 @@
+//go:build amd64 || arm64
+
+package storage
+
+import "unsafe"
+
+// prefetch asks the processor for the cache line at p. It never faults, so p
+// may be stale.
+//
+//go:noescape
+func prefetch(p unsafe.Pointer)

@@ -1,0 +1,8 @@
+//go:build !amd64 && !arm64
+
+package storage
+
+import "unsafe"
+
+// prefetch does nothing where no instruction is known.
+func prefetch(unsafe.Pointer) {}

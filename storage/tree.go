@@ -1,0 +1,43 @@
+package storage
+
+import (
+	"bytes"
+	"cmp"
+
+	"github.com/google/btree"
+)
+
+// treeDegree makes a full node 127 references, 508 bytes: about 7 bytes an item for keys that come in random order.
+const treeDegree = 64
+
+// newTree returns the ordered index of a shard: references, ordered by key, then
+// instance. Reference 0 stands for the key in sh.probe, so that a search for a key
+// that is not stored needs no item.
+func (sh *Shard) newTree(free *btree.FreeListG[uint32]) *btree.BTreeG[uint32] {
+	return btree.NewWithFreeListG(treeDegree, func(a, b uint32) bool {
+		ka, ia := sh.treeKey(a)
+		kb, ib := sh.treeKey(b)
+		if c := bytes.Compare(ka, kb); c != 0 {
+			return c < 0
+		}
+		return ia < ib
+	}, free)
+}
+
+func (sh *Shard) treeKey(ref uint32) ([]byte, uint32) {
+	if ref == 0 {
+		return sh.probe.key, sh.probe.instance
+	}
+	it := sh.s.arena.item(ref)
+	return it.Key(), it.Instance()
+}
+
+// position is a place in the order of items: by key, then by instance.
+type position struct {
+	key      []byte
+	instance uint32
+}
+
+func (p position) compare(q position) int {
+	return cmp.Or(bytes.Compare(p.key, q.key), cmp.Compare(p.instance, q.instance))
+}
