@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -204,9 +205,9 @@ func parseSize(s string) (int64, bool) {
 
 // access checks the flags of access control.
 func (o *options) access(r *rawFlags) error {
-	mode, ok := mac.ParseMode(r.macMode)
-	if !ok {
-		return exitf(exitUsage, "sememcached: --mac=%s: expected auto, kernel, policy or off", r.macMode)
+	mode, err := mac.ParseMode(r.macMode)
+	if err != nil {
+		return exitf(exitUsage, "sememcached: --mac=%s: %w", r.macMode, err)
 	}
 	o.mac.Mode = mode
 	switch r.macDeny {
@@ -222,7 +223,6 @@ func (o *options) access(r *rawFlags) error {
 	if o.mac.MaxLabels <= 0 {
 		return exitf(exitUsage, "sememcached: --max-labels=%d: expected a number above 0", o.mac.MaxLabels)
 	}
-	var err error
 	o.mac.Booleans, err = parseBooleans(r.booleans)
 	return err
 }
@@ -268,8 +268,17 @@ Examples:
       say who would decide and by what policy
   sememcached policy -h
       ask a policy what it allows, without a server
-`, versionLine(), f.FlagUsages())
+`, versionLine(), flagUsages(f))
 	return err
+}
+
+// placeholder is what a usage text says in parentheses at its end to name the
+// flag's argument; pflag leaves it there.
+var placeholder = regexp.MustCompile(` \([a-z=]+\)($|\n| \(default)`)
+
+// flagUsages lists the flags.
+func flagUsages(f *pflag.FlagSet) string {
+	return placeholder.ReplaceAllString(f.FlagUsages(), "$1")
 }
 
 func versionLine() string {

@@ -18,8 +18,8 @@ const kernelPolicy = "/sys/fs/selinux/policy"
 // Exit codes of the policy tools: allowed, denied, and everything that is
 // neither an answer.
 const (
-	exitDenied = 1
-	exitError  = 2
+	exitDenied   = 1
+	exitNoAnswer = 2
 )
 
 const policyHelp = `sememcached policy: ask an SELinux policy, without a server or an SELinux kernel
@@ -38,7 +38,7 @@ built-in one. Each of them has --help with examples.
 // policyCommand is "sememcached policy ...".
 func policyCommand(args []string, stdout io.Writer) error {
 	if len(args) == 0 {
-		return exitf(exitError, "%s", strings.TrimRight(policyHelp, "\n"))
+		return exitf(exitNoAnswer, "%s", strings.TrimRight(policyHelp, "\n"))
 	}
 	var run func([]string, io.Writer) error
 	switch args[0] {
@@ -52,7 +52,7 @@ func policyCommand(args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, policyHelp)
 		return err
 	default:
-		return exitf(exitError, "sememcached policy: expected info, check or label, found %q\nRun sememcached policy -h for help.", args[0])
+		return exitf(exitNoAnswer, "sememcached policy: expected info, check or label, found %q\nRun sememcached policy -h for help.", args[0])
 	}
 	err := run(args[1:], stdout)
 	var coded *exitError
@@ -62,7 +62,7 @@ func policyCommand(args []string, stdout io.Writer) error {
 	case errors.Is(err, pflag.ErrHelp):
 		return nil
 	}
-	return exitf(exitError, "sememcached policy %s: %w", args[0], err)
+	return exitf(exitNoAnswer, "sememcached policy %s: %w", args[0], err)
 }
 
 // subcommand makes the flag set of one policy tool. Its help is printed to
@@ -71,7 +71,7 @@ func subcommand(name, usage string, stdout io.Writer) *pflag.FlagSet {
 	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	f.SortFlags = false
 	f.SetOutput(stdout)
-	f.Usage = func() { fmt.Fprintf(stdout, "%s\nFlags:\n%s", usage, f.FlagUsages()) }
+	f.Usage = func() { fmt.Fprintf(stdout, "%s\nFlags:\n%s", usage, flagUsages(f)) }
 	return f
 }
 
