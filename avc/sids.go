@@ -124,11 +124,11 @@ func (t *SIDs) intern(ctx string) (SID, func(), error) {
 	if c.Load() == nil {
 		c.Store(new(chunk))
 	}
-	ctx = strings.Clone(ctx) // may be cut from a request
+	own := strings.Clone(ctx) // ctx may be cut from a request
 	sl := t.slot(s)
 	sl.refs.Store(1)
-	sl.context.Store(&ctx)
-	t.byString[ctx] = s
+	sl.context.Store(&own)
+	t.byString[own] = s
 	if t.used.Add(1) >= int64(t.max)*3/4 {
 		return s, t.pressure, nil
 	}

@@ -15,16 +15,20 @@ const ways = 4
 
 type set [ways]entry
 
-// entry is 32 bytes. seq 0 is empty: generations count from 1.
+// entry is 32 bytes, and a look-up compares two words of it. Generations count
+// from 1, so an empty entry is never found.
 type entry struct {
-	seq        uint64
-	ssid, tsid SID
+	pair       uint64 // ssid << 32 | tsid
+	stamp      uint64 // seq << 8 | class
 	allowed    Perms
 	auditAllow Perms
 	auditDeny  Perms
-	class      Class
 	permissive bool
 }
+
+func pairOf(ssid, tsid SID) uint64 { return uint64(ssid)<<32 | uint64(tsid) }
+
+func stampOf(seq uint64, c Class) uint64 { return seq<<8 | uint64(c) }
 
 // NewTable makes a table for entries decisions, rounded up to a power of two;
 // at least 4.
@@ -40,13 +44,10 @@ func NewTable(entries int) *Table {
 // Len is the number of decisions that t can hold.
 func (t *Table) Len() int { return len(t.sets) * ways }
 
-func (t *Table) set(ssid, tsid SID, c Class) *set {
-	// Fibonacci hashing: SIDs are small and dense, the high bits mix best. A
-	// shift by 64 (a single set) is 0 in Go.
-	h := (uint64(ssid)<<32 | uint64(tsid)) * 0x9e3779b97f4a7c15
-	h ^= h >> 29
-	h = (h + uint64(c)) * 0xbf58476d1ce4e5b9
-	return &t.sets[h>>t.shift]
+func (t *Table) set(pair uint64, c Class) *set {
+	// Fibonacci hashing: SIDs are small and dense, the high bits of the product
+	// mix best. A shift by 64 (a single set) is 0 in Go.
+	return &t.sets[(pair^uint64(c)<<24)*0x9e3779b97f4a7c15>>t.shift]
 }
 
 // Lookup finds the decision for a subject, an object's label and a class in
@@ -56,9 +57,10 @@ func (t *Table) Lookup(seq uint64, ssid, tsid SID, c Class) (Decision, bool) {
 	if ssid == 0 || tsid == 0 {
 		return Nobody(), true
 	}
-	s := t.set(ssid, tsid, c)
+	pair, stamp := pairOf(ssid, tsid), stampOf(seq, c)
+	s := t.set(pair, c)
 	for i := range s {
-		if e := &s[i]; e.ssid == ssid && e.tsid == tsid && e.seq == seq && e.class == c && seq != 0 {
+		if e := &s[i]; e.pair == pair && e.stamp == stamp {
 			return Decision{
 				Allowed: e.allowed, AuditAllow: e.auditAllow, AuditDeny: e.auditDeny,
 				Permissive: e.permissive,
@@ -74,15 +76,16 @@ func (t *Table) Insert(seq uint64, ssid, tsid SID, c Class, d Decision) {
 	if d.Failed || ssid == 0 || tsid == 0 || seq == 0 {
 		return
 	}
-	s := t.set(ssid, tsid, c)
+	pair := pairOf(ssid, tsid)
+	s := t.set(pair, c)
 	victim := -1
 	for i := range s {
 		e := &s[i]
-		if e.ssid == ssid && e.tsid == tsid && e.class == c {
+		if e.pair == pair && Class(e.stamp) == c {
 			victim = i
 			break
 		}
-		if victim < 0 && e.seq != seq {
+		if victim < 0 && e.stamp>>8 != seq {
 			victim = i
 		}
 	}
@@ -91,7 +94,7 @@ func (t *Table) Insert(seq uint64, ssid, tsid SID, c Class, d Decision) {
 		t.turn++
 	}
 	s[victim] = entry{
-		seq: seq, ssid: ssid, tsid: tsid, class: c,
+		pair: pair, stamp: stampOf(seq, c),
 		allowed: d.Allowed, auditAllow: d.AuditAllow, auditDeny: d.AuditDeny,
 		permissive: d.Permissive,
 	}
