@@ -34,6 +34,8 @@ type Server struct {
 	conns    atomic.Int64 // open now
 	rejected atomic.Uint64
 
+	crawlerOff atomic.Bool // lru_crawler disable
+
 	mu sync.Mutex
 	// +checklocks:mu
 	listeners []*listener

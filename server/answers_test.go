@@ -1,0 +1,143 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sememcached/server"
+)
+
+// notServed are the recorded requests whose answer is deliberately ours: parts
+// of memcached that do not exist here yet.
+var notServed = []string{
+	"watch", "stats detail on", "stats detail off", "stats detail dump", "stats cachedump 1 1",
+	"lru_crawler metadump", "lru_crawler mgdump", "cache_memlimit 64", "cache_memlimit 128",
+}
+
+// TestAnswers asks over real sockets, whole and cut into pieces, what memcached
+// 1.6.45 was asked (protocol/testdata/answers).
+func TestAnswers(t *testing.T) {
+	const path = "../protocol/testdata/answers/classic"
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := start(t, plan{set: server.Settings{AllowShutdown: true}})
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	var input []byte
+	cases, skipped := 0, 0
+	for n := 1; lines.Scan(); n++ {
+		mark, text, _ := strings.Cut(lines.Text(), " ")
+		switch mark {
+		case ">":
+			if input, err = literal(text); err != nil {
+				t.Fatalf("%s:%d: %v", path, n, err)
+			}
+		case "<":
+			text, closes := strings.CutSuffix(text, " close")
+			want, err := literal(text)
+			if err != nil {
+				t.Fatalf("%s:%d: %v", path, n, err)
+			}
+			if isNotServed(input) {
+				skipped++
+				continue
+			}
+			cases++
+			pieces := []int{len(input), 1 + len(input)/3}
+			if len(input) < 200 {
+				pieces = append(pieces, 1)
+			}
+			for _, piece := range pieces {
+				if got, err := r.exchange(input, piece, len(want), closes); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s:%d: %.200q in pieces of %d:\ngot  %.300q %v\nwant %.300q", path, n, input, piece, got, err, want)
+				}
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d cases, %d not served", cases, skipped)
+	if cases < 150 {
+		t.Errorf("expected at least 150 cases, found %d", cases)
+	}
+}
+
+func isNotServed(input []byte) bool {
+	for _, s := range notServed {
+		if bytes.HasPrefix(input, []byte(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// exchange sends input on a new connection to an emptied cache and returns what
+// comes back: the answer to a final mn is cut off, so that silence is seen
+// without waiting, unless the input leaves the server in the middle of something.
+func (r *rig) exchange(input []byte, piece, want int, closes bool) ([]byte, error) {
+	r.t.Helper()
+	fresh := r.dial()
+	fresh.ask("flush_all\r\nlru_crawler enable\r\n", "OK\r\n")
+	line, _ := fresh.r.ReadString('\n')
+	if !strings.HasPrefix(line, "ERROR failed") && line != "OK\r\n" {
+		return nil, fmt.Errorf("lru_crawler enable: %q", line)
+	}
+	fresh.Close()
+	c := r.dial()
+	defer c.Close()
+	for rest := input; len(rest) > 0; {
+		k := min(piece, len(rest))
+		if _, err := c.Write(rest[:k]); err != nil {
+			break // the server may close on what it has seen
+		}
+		if rest = rest[k:]; len(rest) > 0 && len(input) < 200 {
+			time.Sleep(200 * time.Microsecond)
+		}
+	}
+	got := make([]byte, want)
+	n, err := io.ReadFull(c.r, got)
+	if err != nil {
+		return got[:n], err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+	more, err := io.ReadAll(c.r)
+	if timeout, ok := err.(net.Error); closes == (ok && timeout.Timeout()) {
+		return append(got, more...), fmt.Errorf("closed %v, expected %v (%v)", !closes, closes, err)
+	}
+	return append(got, more...), nil
+}
+
+// literal reads a Go string, or several joined by + and repeated by N*.
+func literal(text string) ([]byte, error) {
+	var b []byte
+	for rest := strings.TrimSpace(text); rest != ""; rest = strings.TrimLeft(rest, " +") {
+		times := 1
+		if i := strings.IndexAny(rest, "*\""); i > 0 && rest[i] == '*' {
+			n, err := strconv.Atoi(rest[:i])
+			if err != nil {
+				return nil, err
+			}
+			times, rest = n, rest[i+1:]
+		}
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", rest, err)
+		}
+		s, _ := strconv.Unquote(quoted)
+		b = append(b, strings.Repeat(s, times)...)
+		rest = rest[len(quoted):]
+	}
+	return b, nil
+}

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"runtime"
+
+	"sememcached/engine"
+	"sememcached/protocol"
+)
+
+// Bridge package to expose internals to tests.
+
+const (
+	OutFlush = outFlush
+	AreaSize = areaSize
+)
+
+// RouteOp is the engine operation of a command and whether it is served.
+func RouteOp(c protocol.Command) (engine.Op, bool) {
+	return routes[c].op, routes[c].do != nil
+}
+
+// Held is what the loops keep for connections between turns: connections,
+// input bytes, unsent bytes, and pinned items.
+func (s *Server) Held() (conns, input, unsent, pinned int) {
+	s.mu.Lock()
+	loops := s.loops
+	s.mu.Unlock()
+	for _, l := range loops {
+		l.worker.Inspect(nil, func() {
+			for _, c := range l.slots.conns {
+				if c == nil {
+					continue
+				}
+				conns++
+				input += cap(c.in)
+				unsent += len(c.unsent.pre) + len(c.unsent.post)
+				if len(c.unsent.body) > 0 {
+					pinned++
+				}
+			}
+		})
+	}
+	return conns, input, unsent, pinned
+}
+
+// ParseInterfaces is parseInterfaces, as text.
+func ParseInterfaces(lists []string, port int) ([]string, error) {
+	as, err := parseInterfaces(lists, port)
+	var out []string
+	for _, a := range as {
+		out = append(out, a.String())
+	}
+	return out, err
+}
+
+// LockHeldIn tells how a panic in a function with that name would be judged.
+func LockHeldIn(fn func()) (held bool) {
+	defer func() {
+		if recover() != nil {
+			pcs := make([]uintptr, 64)
+			held = lockHeld(pcs[:runtime.Callers(2, pcs)])
+		}
+	}()
+	fn()
+	return false
+}
+
+// PanicOn makes dispatch of a command panic until undo is called.
+func PanicOn(c protocol.Command) (undo func()) {
+	old := routes[c]
+	routes[c].do = func(*loop, *conn, *protocol.Request) outcome { panic("planted") }
+	return func() { routes[c] = old }
+}
