@@ -65,6 +65,9 @@ func (sh *Shard) chunk(size int, nkey uint8, now uint32) uint32 {
 		if ref := sh.chunkOf(c, nkey, now, c == first); ref != 0 {
 			return ref
 		}
+		if s.cfg.NoEvict {
+			return 0
+		}
 	}
 	return sh.run(size, nkey, now)
 }
@@ -125,7 +128,7 @@ func (sh *Shard) run(size int, nkey uint8, now uint32) uint32 {
 		if ref == 0 && !s.cfg.NoEvict && sh.evict(len(s.classes), nkey, now) != 0 {
 			continue
 		}
-		if ref == 0 {
+		if ref == 0 && (!s.cfg.NoEvict || s.pool.noRuns()) {
 			ref = s.pool.takeRun(size, s.runOver)
 		}
 		if ref != 0 {

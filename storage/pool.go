@@ -39,8 +39,8 @@ type extent struct{ at, n uint32 }
 // maxWarm bounds the runs that stay mapped for reuse.
 const maxWarm = 16
 
-// takePage returns the number of a page for a class; it may exceed the limit by
-// over bytes. ok is false if there is none.
+// takePage returns the number of a page for a class. It may exceed the limit if all pages
+// of classes are no more than the limit and over bytes. ok is false if there is none.
 func (p *pool) takePage(over int64) (page uint32, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *pool) takePage(over int64) (page uint32, ok bool) {
 		p.inUse++
 		return page, true
 	}
-	if !p.fits(pageSize, over) {
+	if !p.fits(pageSize) && (over == 0 || int64(p.inUse+1)*pageSize > p.limit+over) {
 		return 0, false
 	}
 	switch n := len(p.cold); {
@@ -76,19 +76,18 @@ func (p *pool) page(n uint32) []byte {
 	return p.a.mem[int64(n)*pageSize : int64(n+1)*pageSize]
 }
 
-// fits reports whether n more bytes may be mapped with the limit exceeded by at most over,
-// giving back idle memory if that helps.
-func (p *pool) fits(n int64, over int64) bool {
-	limit := p.limit + over
-	for p.mapped+n > limit && len(p.warm) > 0 {
+// fits reports whether n more bytes are within the limit, giving back idle memory
+// if that helps.
+func (p *pool) fits(n int64) bool {
+	for p.mapped+n > p.limit && len(p.warm) > 0 {
 		p.dropWarm(0)
 	}
-	for p.mapped+n > limit && len(p.idle) > 0 {
+	for p.mapped+n > p.limit && len(p.idle) > 0 {
 		last := len(p.idle) - 1
 		p.dropPage(p.idle[last])
 		p.idle = p.idle[:last]
 	}
-	return p.mapped+n <= limit
+	return p.mapped+n <= p.limit
 }
 
 func (p *pool) dropPage(n uint32) {
@@ -119,7 +118,7 @@ func (p *pool) count(n int64) {
 func runGrains(size int) uint32 { return uint32((size + grain - 1) / grain) }
 
 // takeRun returns a run that holds size bytes, 0 if there is none. It may exceed
-// the limit by over bytes.
+// the limit if all runs are no more than over bytes.
 func (p *pool) takeRun(size int, over int64) (ref uint32) {
 	n := runGrains(size)
 	p.mu.Lock()
@@ -132,7 +131,7 @@ func (p *pool) takeRun(size int, over int64) (ref uint32) {
 			return p.runRef(at)
 		}
 	}
-	if !p.fits(int64(n)*grain, over) {
+	if !p.fits(int64(n)*grain) && p.runBytes+int64(n)*grain > over {
 		return 0
 	}
 	for {
@@ -162,6 +161,13 @@ func (p *pool) takeRun(size int, over int64) (ref uint32) {
 		}
 		p.dropWarm(0)
 	}
+}
+
+// noRuns reports whether no run is in use.
+func (p *pool) noRuns() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runBytes == 0
 }
 
 func (p *pool) runRef(at uint32) uint32 { return p.a.ref(p.pageArea + int64(at)*grain) }

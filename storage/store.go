@@ -33,8 +33,8 @@ type Store struct {
 	mc       *memcachedClasses
 	classes  []class
 	runs     runs
-	pageOver int64 // bytes by which classes without a page may exceed the limit together
-	runOver  int64 // the same for runs
+	pageOver int64 // bytes by which the pages of classes may exceed the limit
+	runOver  int64 // bytes that runs may take though the limit is reached
 	pages    []page
 	owner    []atomic.Uint32 // class of a page, plus one
 	pool     pool
