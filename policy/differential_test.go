@@ -2,6 +2,8 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"sememcached/policy"
@@ -11,22 +13,34 @@ import (
 type question struct{ ask, answer string }
 
 // compare asks libsepol all questions and reports the first differences.
+// libsepol looks up contexts in a list, so a run gets few of them; a later run
+// is first told the booleans of those before.
 func compare(t *testing.T, b []byte, qs []question) {
 	t.Helper()
-	asks := make([]string, len(qs))
-	for i, q := range qs {
-		asks[i] = q.ask
-	}
+	const batch = 3000
+	var bools []question
 	bad := 0
-	for i, a := range oracle(t, b, asks) {
-		if a != qs[i].answer {
-			if bad++; bad <= 10 {
-				t.Errorf("%s\nlibsepol: %s\n    ours: %s", qs[i].ask, a, qs[i].answer)
+	for len(qs) > 0 {
+		n := min(batch, len(qs))
+		list := append(slices.Clone(bools), qs[:n]...)
+		asks := make([]string, len(list))
+		for i, q := range list {
+			asks[i] = q.ask
+			if i >= len(bools) && strings.HasPrefix(q.ask, "bool ") {
+				bools = append(bools, q)
 			}
 		}
+		for i, a := range oracle(t, b, asks) {
+			if a != list[i].answer {
+				if bad++; bad <= 10 {
+					t.Errorf("%s\nlibsepol: %s\n    ours: %s", list[i].ask, a, list[i].answer)
+				}
+			}
+		}
+		qs = qs[n:]
 	}
 	if bad > 10 {
-		t.Errorf("and %d more differences of %d", bad-10, len(qs))
+		t.Errorf("and %d more differences", bad-10)
 	}
 }
 

@@ -3,15 +3,23 @@ package policy
 // Bridge that lets policy_test draw its questions from the rules and see what
 // type enforcement alone would say.
 
-// RuleForTest is an access vector rule by name.
-type RuleForTest struct{ Source, Target, Class string }
+// RuleForTest is an access vector or type rule by name.
+type RuleForTest struct {
+	Source, Target, Class string
+	Allow                 bool
+	Perms                 AV // of an allow rule
+}
 
 // RulesForTest lists the keys of all access vector and type rules,
 // conditional ones last; the number is that of the unconditional ones.
 func (p *Policy) RulesForTest() (rules []RuleForTest, unconditional int) {
 	for _, list := range [][]avRule{p.rules, p.condRules} {
 		for _, r := range list {
-			rules = append(rules, RuleForTest{p.typeByValue[r.source].name, p.typeByValue[r.target].name, p.classByValue[r.class].name})
+			x := RuleForTest{Source: p.typeByValue[r.source].name, Target: p.typeByValue[r.target].name, Class: p.classByValue[r.class].name}
+			if r.spec&^ruleEnabled == ruleAllow {
+				x.Allow, x.Perms = true, AV(r.data)
+			}
+			rules = append(rules, x)
 		}
 	}
 	return rules, len(p.rules)
