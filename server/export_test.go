@@ -2,8 +2,10 @@ package server
 
 import (
 	"runtime"
+	"unsafe"
 
 	"sememcached/engine"
+	"sememcached/mac"
 	"sememcached/protocol"
 )
 
@@ -71,3 +73,6 @@ func PanicOn(c protocol.Command) (undo func()) {
 	routes[c].do = func(*loop, *conn, *protocol.Request) outcome { panic("planted") }
 	return func() { routes[c] = old }
 }
+
+// ConnSize is the size of a connection in memory, without buffers.
+const ConnSize = unsafe.Sizeof(conn{}) + unsafe.Sizeof(mac.Peer{})

@@ -286,6 +286,23 @@ func (c *client) stat(args, name string) string {
 	}
 }
 
+// stats asks for statistics and returns all lines.
+func (c *client) stats(args string) string {
+	c.t.Helper()
+	c.send("stats" + args + "\r\n")
+	var all strings.Builder
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if line == "END\r\n" {
+			return all.String()
+		}
+		all.WriteString(line)
+	}
+}
+
 // until waits for a condition.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
