@@ -16,14 +16,15 @@ import (
 	"sememcached/storage"
 )
 
-// notYet are the commands that the parser knows and that are answered ERROR.
-var notYet = map[protocol.Command]bool{protocol.Watch: true}
+// notYet are the commands that the parser knows and that are answered ERROR; by
+// name, since the parser may learn some before the server does.
+var notYet = map[string]bool{"watch": true, "mg": true, "ms": true, "md": true, "ma": true, "me": true}
 
 func TestEveryCommandHasARow(t *testing.T) {
 	for _, c := range protocol.Commands {
 		op, served := server.RouteOp(c)
 		switch {
-		case notYet[c]:
+		case notYet[c.String()]:
 			if served || op != engine.OpNone {
 				t.Errorf("%v: served, and listed as not served", c)
 			}

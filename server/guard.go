@@ -27,7 +27,7 @@ func (l *loop) rescue(c *conn, v any) {
 	}
 	const shown = 256
 	l.srv.log.Error("panic while serving a connection, which is closed",
-		"panic", fmt.Sprint(v), "peer", c.name(), "input", fmt.Sprintf("%.*q", shown, c.input), "stack", string(debug.Stack()))
+		"panic", fmt.Sprint(v), "peer", c.name(), "input", string(c.input[:min(len(c.input), shown)]), "stack", string(debug.Stack()))
 	l.out = l.out[:l.mark]
 	l.close(c)
 }

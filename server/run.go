@@ -9,6 +9,10 @@ import (
 // can be executed at once. Input that is left then has its first byte at the
 // start of a request, or of what c.phase says.
 func (l *loop) run(c *conn, budget int) (more bool) {
+	if c.blocked || c.fd < 0 {
+		c.runnable = true // replies to an earlier round would not leave
+		return false
+	}
 	l.begin()
 	for ; budget > 0; budget-- {
 		if c.pin && !l.flushNow(c) {

@@ -121,7 +121,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.serving = true
 	ls := s.listeners
 	s.mu.Unlock()
-	defer closeAll(ls)
 	s.verbose.start(os.Stderr)
 	defer s.verbose.close()
 
@@ -133,6 +132,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		l, err := newLoop(s)
 		if err != nil {
 			releaseAll(loops)
+			closeAll(ls)
 			return fmt.Errorf("server: event loop: %w", err)
 		}
 		loops = append(loops, l)
@@ -140,6 +140,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	acc, err := newAcceptor(s, ls, loops)
 	if err != nil {
 		releaseAll(loops)
+		closeAll(ls)
 		return fmt.Errorf("server: acceptor: %w", err)
 	}
 	s.mu.Lock()
@@ -162,6 +163,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	acc.halt()
 	<-accepting
+	closeAll(ls)
 	cancel := context.AfterFunc(ctx, func() { s.Shutdown(false) })
 	defer cancel()
 	s.haltLoops()
