@@ -82,7 +82,7 @@ func (p *Policy) computeSID(s, t Context, c Class, spec uint16, objname string) 
 // inherits reports whether objects of a class take role, type and range from
 // their creator, as processes and sockets do.
 func (t *tables) inherits(d *class) bool {
-	return Class(d.value) == t.processClass || t.socket[d.value]
+	return Class(d.value) == t.processClass || d.socket
 }
 
 func (t *tables) newUser(d *class, s, o *context, spec uint16) uint32 {

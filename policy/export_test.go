@@ -42,7 +42,7 @@ func (p *Policy) TypeEnforcementForTest(s, t Context, c Class) AV {
 }
 
 // KernelSocketForTest reports whether computeSID treats c as a socket.
-func (p *Policy) KernelSocketForTest(c Class) bool { return p.socket[c] }
+func (p *Policy) KernelSocketForTest(c Class) bool { return p.classByValue[c].socket }
 
 // BoundsDepthForTest is the number of bounds above the type of c.
 func (p *Policy) BoundsDepthForTest(c Context) int {

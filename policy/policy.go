@@ -61,7 +61,8 @@ type Policy struct {
 // Read decodes and validates a binary policy of version 24 to 35. It never
 // keeps b. An error says where in b something was expected and what was found
 // instead, or, for a number that leads nowhere, which section holds it. The
-// memory it uses is bounded by a small multiple of len(b).
+// memory it uses is a small multiple of len(b), and at most a few megabytes
+// more where values have large gaps.
 func Read(b []byte) (*Policy, error) {
 	t, err := decode(b)
 	if err != nil {
@@ -114,7 +115,7 @@ func (p *Policy) ClassName(c Class) string {
 // Perm looks up a permission of c, inherited ones included. AV has one bit.
 func (p *Policy) Perm(c Class, name string) (AV, bool) {
 	if d := p.class(c); d != nil && name != "" {
-		for i, n := range p.permNames[c] {
+		for i, n := range d.byBit {
 			if n == name {
 				return 1 << i, true
 			}
@@ -126,12 +127,13 @@ func (p *Policy) Perm(c Class, name string) (AV, bool) {
 // PermNames names the permissions in av in the order of their bits. Bits that
 // c does not define are left out. The slice is the caller's.
 func (p *Policy) PermNames(c Class, av AV) []string {
-	if p.class(c) == nil {
+	d := p.class(c)
+	if d == nil {
 		return nil
 	}
 	var names []string
 	for m := uint32(av); m != 0; m &= m - 1 {
-		if n := p.permNames[c][bits.TrailingZeros32(m)]; n != "" {
+		if n := d.byBit[bits.TrailingZeros32(m)]; n != "" {
 			names = append(names, n)
 		}
 	}
@@ -141,8 +143,8 @@ func (p *Policy) PermNames(c Class, av AV) []string {
 // Perms is the set of all permissions that c defines.
 func (p *Policy) Perms(c Class) AV {
 	var av AV
-	if p.class(c) != nil {
-		for i, n := range p.permNames[c] {
+	if d := p.class(c); d != nil {
+		for i, n := range d.byBit {
 			if n != "" {
 				av |= 1 << i
 			}

@@ -10,7 +10,6 @@ import (
 // classes and types may have gaps.
 type symbols struct {
 	classByValue []*class
-	permNames    [][maxPerms]string // by class value, then bit; "" is no permission
 	roleByValue  []*role
 	typeByValue  []*typ
 	userByValue  []*user
@@ -26,7 +25,6 @@ type symbols struct {
 	sensNames  map[string]uint32 // with aliases
 	catNames   map[string]uint32 // with aliases
 
-	socket       []bool // by class value: a class the kernel knows as a socket
 	processClass Class
 	processTrans AV // transition and dyntransition
 }
@@ -139,26 +137,26 @@ func (t *tables) indexClasses() error {
 	}
 	t.classByValue = make([]*class, t.nprim[symClasses]+1)
 	t.classNames = make(map[string]Class, len(t.classes))
-	t.permNames = make([][maxPerms]string, len(t.classByValue))
-	t.socket = make([]bool, len(t.classByValue))
+	byBit := make([][maxPerms]string, len(t.classes))
 	for i := range t.classes {
 		c := &t.classes[i]
 		if err := define(t.classNames, t.classByValue, "class", c.name, c.value, c, false); err != nil {
 			return err
 		}
+		c.byBit = &byBit[i]
+		c.socket = kernelSocket(c.name)
 		if c.common != "" {
 			v, ok := commonNames[c.common]
 			if !ok {
 				return fmt.Errorf("policy: class %q: expected a defined common, found %q", c.name, c.common)
 			}
-			if err := addPerms(&t.permNames[c.value], "class", c.name, commonByValue[v].perms); err != nil {
+			if err := addPerms(c.byBit, "class", c.name, commonByValue[v].perms); err != nil {
 				return err
 			}
 		}
-		if err := addPerms(&t.permNames[c.value], "class", c.name, c.perms); err != nil {
+		if err := addPerms(c.byBit, "class", c.name, c.perms); err != nil {
 			return err
 		}
-		t.socket[c.value] = kernelSocket(c.name)
 	}
 	// The kernel refuses a policy in which it could not check a change of
 	// domain.
@@ -166,7 +164,7 @@ func (t *tables) indexClasses() error {
 	if t.processClass == 0 {
 		return fmt.Errorf("policy: expected class process, found none")
 	}
-	for bit, n := range t.permNames[t.processClass] {
+	for bit, n := range t.classByValue[t.processClass].byBit {
 		if n == "transition" || n == "dyntransition" {
 			t.processTrans |= 1 << bit
 		}

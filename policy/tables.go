@@ -88,6 +88,9 @@ type class struct {
 	validatetrans []constraint
 
 	defaultUser, defaultRole, defaultRange, defaultType uint32
+
+	byBit  *[maxPerms]string // derived: all permissions, inherited ones too; "" is none
+	socket bool              // derived: the kernel knows it as a socket
 }
 
 type role struct {
