@@ -39,16 +39,20 @@ type auditor struct {
 	done chan struct{}
 	wait sync.WaitGroup
 
+	again atomic.Bool // a reload asks to open the file again
+	rate  float64     // lines a second, and at one time; below 0: no limit
+
 	mu         sync.Mutex
-	idle       *sync.Cond // of mu: everything taken is written
+	progress   *sync.Cond // of mu: written or closed has changed
 	ring       []entry    // +checklocks:mu
 	head, n    int        // +checklocks:mu
-	busy       bool       // +checklocks:mu the goroutine holds records that are not written yet
+	taken      uint64     // +checklocks:mu records put into the ring
+	written    uint64     // +checklocks:mu of those, handed to the sink and flushed
 	suppressed uint64     // +checklocks:mu since the last line that tells
-	sync       bool       // +checklocks:mu somebody waits: tell about the suppressed at once
+	waiting    int        // +checklocks:mu who waits: tell about the suppressed at once
+	closed     bool       // +checklocks:mu
 	tokens     float64    // +checklocks:mu
 	refilled   time.Time  // +checklocks:mu
-	rate       float64    // lines a second, and at one time; below 0: no limit
 
 	total, lost, failures atomic.Uint64 // written, suppressed, could not be written
 }
@@ -83,6 +87,7 @@ func (t auditType) String() string {
 
 const (
 	auditRing        = 2048
+	auditBatch       = 256
 	defaultAuditRate = 1000
 	tellEvery        = time.Second // how often suppressed records are told of
 )
@@ -110,7 +115,7 @@ func openAuditor(m *Monitor) (*auditor, error) {
 		a.rate = defaultAuditRate
 	}
 	a.tokens = a.rate
-	a.idle = sync.NewCond(&a.mu)
+	a.progress = sync.NewCond(&a.mu)
 	var err error
 	if a.sink, err = m.openSink(); err != nil {
 		return nil, err
@@ -167,6 +172,7 @@ func (a *auditor) put(r *Record, kind auditType, event string) {
 	e.Record, e.kind, e.event = *r, kind, event
 	e.Time = now
 	a.n++
+	a.taken++
 	a.mu.Unlock()
 	nudge(a.wake)
 }
@@ -200,23 +206,22 @@ func (m *Monitor) SyncAudit() {
 
 func (a *auditor) flush() {
 	a.mu.Lock()
-	a.sync = true
-	nudge(a.wake)
-	for a.n > 0 || a.busy || a.sync {
-		a.idle.Wait()
+	defer a.mu.Unlock()
+	a.waiting++
+	defer func() { a.waiting-- }()
+	for want := a.taken; !a.closed && (a.written < want || a.suppressed > 0); {
+		nudge(a.wake)
+		a.progress.Wait()
 	}
-	a.mu.Unlock()
 }
 
-// run is the goroutine that formats and writes.
+// run is the goroutine that formats and writes, auditBatch records at a time.
 func (a *auditor) run() {
 	defer a.wait.Done()
 	var buf []byte
-	var e entry
 	var told time.Time
 	var later <-chan time.Time
-	closing := false
-	for {
+	for closing := false; ; {
 		select {
 		case <-a.wake:
 		case <-later:
@@ -224,50 +229,76 @@ func (a *auditor) run() {
 			closing = true
 		}
 		later = nil
-		for {
-			a.mu.Lock()
-			if a.n == 0 {
-				break
+		for more := true; more; {
+			var n uint64
+			for ; n < auditBatch; n++ {
+				e, ok := a.take()
+				if !ok {
+					break
+				}
+				buf = a.format(buf[:0], &e)
+				a.emit(e.kind, e.Time, buf)
 			}
-			e = a.ring[a.head]
-			a.ring[a.head] = entry{} // hold no peer
-			a.head = (a.head + 1) % len(a.ring)
-			a.n--
-			a.busy = true
-			a.mu.Unlock()
-			buf = a.format(buf[:0], &e)
-			a.emit(e.kind, e.Time, buf)
-		}
-		n := a.suppressed
-		if n > 0 && !a.sync && !closing {
-			if d := tellEvery - time.Since(told); d > 0 {
-				n = 0
-				later = time.After(d)
+			more = n == auditBatch
+			lost, wait := a.tell(closing, told)
+			if wait > 0 {
+				later = time.After(wait)
 			}
+			if lost > 0 {
+				told = time.Now()
+				a.emit(auditUserAVC, told, fmt.Appendf(buf[:0], "sememcached: suppressed %d records", lost))
+			}
+			a.settle(n)
 		}
-		a.suppressed -= n
-		syncing := a.sync
-		a.busy = true
-		a.mu.Unlock()
-		if n > 0 {
-			told = time.Now()
-			a.emit(auditUserAVC, told, fmt.Appendf(buf[:0], "sememcached: suppressed %d records", n))
-		}
-		if err := a.sink.flush(); err != nil {
-			a.fail(err)
-		}
-		a.mu.Lock()
-		a.busy = false
-		if syncing {
-			a.sync = false
-		}
-		a.idle.Broadcast()
-		more := a.n > 0
-		a.mu.Unlock()
-		if closing && !more {
+		if closing {
 			return
 		}
 	}
+}
+
+// take takes the oldest record out of the ring.
+func (a *auditor) take() (e entry, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.n == 0 {
+		return entry{}, false
+	}
+	e = a.ring[a.head]
+	a.ring[a.head] = entry{} // hold no peer
+	a.head = (a.head + 1) % len(a.ring)
+	a.n--
+	return e, true
+}
+
+// tell is how many suppressed records are to be told of now, or when to ask
+// again: not more often than every second, unless somebody waits.
+func (a *auditor) tell(closing bool, told time.Time) (lost uint64, wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.suppressed == 0 {
+		return 0, 0
+	}
+	if d := tellEvery - time.Since(told); d > 0 && a.waiting == 0 && !closing {
+		return 0, d
+	}
+	lost, a.suppressed = a.suppressed, 0
+	return lost, 0
+}
+
+// settle writes what was emitted, n records of the ring.
+func (a *auditor) settle(n uint64) {
+	if a.again.CompareAndSwap(true, false) {
+		if err := a.sink.reopen(); err != nil { // the old file is written on
+			a.fail(err)
+		}
+	}
+	if err := a.sink.flush(); err != nil {
+		a.fail(err)
+	}
+	a.mu.Lock()
+	a.written += n
+	a.progress.Broadcast()
+	a.mu.Unlock()
 }
 
 func (a *auditor) emit(t auditType, at time.Time, text []byte) {
@@ -293,20 +324,19 @@ func (a *auditor) fail(err error) {
 	}
 }
 
-// reopen is asked for by a reload; the goroutine that owns the sink may be
-// writing, so it waits its turn.
+// reopen asks for the log to be opened again, as log rotation wants it. The
+// goroutine that owns the sink does it, with the next record.
 func (a *auditor) reopen() {
-	if s, ok := a.sink.(*writerSink); ok && s.path != "" {
-		s.again.Store(true)
-	}
+	a.again.Store(true)
+	nudge(a.wake)
 }
 
 func (a *auditor) close() error {
 	close(a.done)
 	a.wait.Wait()
 	a.mu.Lock()
-	a.sync = false
-	a.idle.Broadcast()
+	a.closed = true
+	a.progress.Broadcast()
 	a.mu.Unlock()
 	return a.sink.close()
 }
@@ -363,7 +393,6 @@ type writerSink struct {
 	file   *os.File
 	buf    []byte
 	serial uint64
-	again  atomic.Bool
 }
 
 func (s *writerSink) emit(t auditType, at time.Time, text []byte) error {
@@ -377,22 +406,21 @@ func (s *writerSink) emit(t auditType, at time.Time, text []byte) error {
 }
 
 func (s *writerSink) flush() error {
-	var err error
-	if s.again.CompareAndSwap(true, false) {
-		err = s.reopen() // else the old file is written on
-	}
 	if len(s.buf) == 0 {
-		return err
+		return nil
 	}
-	_, werr := s.w.Write(s.buf)
+	_, err := s.w.Write(s.buf)
 	s.buf = s.buf[:0]
-	if werr != nil {
-		return werr
-	}
 	return err
 }
 
 func (s *writerSink) reopen() error {
+	if s.path == "" {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
 		return err

@@ -154,7 +154,7 @@ func (f *filePolicy) booleans() map[string]bool {
 	return m
 }
 
-func (f *filePolicy) unlabeledContext() string { return f.pol.ContextString(f.unlabeled) }
+func (f *filePolicy) unlabeledContext() string { return f.unlabeled.String() }
 
 func (f *filePolicy) context(s string) policy.Context {
 	p := f.parsed

@@ -29,6 +29,7 @@ type Generation struct {
 	status   uint32 // kernel: the status page's sequence this belongs to
 	seqno    uint32 // kernel: the policy's sequence number in every answer
 
+	about   string // the policy, for people
 	dec     Decider
 	missing []string // what makes it not usable
 	names   []string // object names of named transitions on kv_item

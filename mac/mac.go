@@ -135,8 +135,9 @@ type Monitor struct {
 	labels  *avc.Cache[Question, remembered]
 	decider deciderKind
 	peers   peerLabels
-	page    *statusPage // the kernel's, if it decides
-	kernel  *kernel     // the same
+	label   func(fd int) (string, error) // peerLabel, but in tests
+	page    *statusPage                  // the kernel's, if it decides
+	kernel  *kernel                      // the same
 
 	gen atomic.Pointer[Generation]
 
@@ -144,7 +145,6 @@ type Monitor struct {
 	file     *filePolicy     // +checklocks:changing the policy file in force
 	booleans map[string]bool // +checklocks:changing set by the operator
 	contexts *contexts       // +checklocks:changing
-	about    string          // +checklocks:changing the policy, for Describe
 
 	mu      sync.Mutex
 	retired []retiree // +checklocks:mu oldest first
@@ -201,6 +201,7 @@ func Open(cfg Config) (*Monitor, error) {
 	m.labels = avc.NewCache[Question, remembered](max(m.cfg.AVCSize/4, 256))
 	m.asker.flights = make(map[flightKey]*flight)
 	m.epochs.all = make(map[*Epoch]struct{})
+	m.label = peerLabel
 	m.gen.Store(&Generation{Enforcing: true}) // denies, until the first one
 
 	var err error
@@ -351,6 +352,7 @@ func (m *Monitor) adopt(st *state, cs, before *contexts) (err error) {
 		Usable:    len(st.missing) == 0,
 		status:    st.status,
 		seqno:     st.seqno,
+		about:     st.about,
 		dec:       st.dec,
 		missing:   st.missing,
 		names:     st.names,
@@ -380,9 +382,6 @@ func (m *Monitor) adopt(st *state, cs, before *contexts) (err error) {
 	}
 	m.contexts = cs
 	m.file, m.booleans = st.file, st.booleans
-	if st.about != "" {
-		m.about = st.about
-	}
 	m.publish(g)
 	for _, n := range notes {
 		m.log.Warn("mac: " + n)
@@ -530,7 +529,8 @@ func (m *Monitor) SetBooleans(values map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	st.missing = m.gen.Load().missing
+	old := m.gen.Load()
+	st.missing, st.about = old.missing, old.about
 	st.booleans = overlay(m.booleans, values)
 	st.same = true
 	if err := m.adopt(st, m.contexts, m.contexts); err != nil {
@@ -562,20 +562,18 @@ func (m *Monitor) Describe() string {
 	if !m.Enabled() {
 		return "access control is off (--mac=off)"
 	}
-	m.changing.Lock()
-	defer m.changing.Unlock()
 	g := m.gen.Load()
 	mode := "enforcing"
 	if !g.Enforcing {
 		mode = "permissive"
 	}
-	s := fmt.Sprintf("access control by %s, %s", m.about, mode)
+	s := fmt.Sprintf("access control by %s, %s", g.about, mode)
 	if !g.Usable {
 		s += ", NOT USABLE (lacks " + strings.Join(g.missing, " ") + ")"
 	}
 	switch {
 	case m.cfg.ContextsFile != "":
-		s += fmt.Sprintf("; contexts %s (%d client, %d kv_item lines)", m.cfg.ContextsFile, len(m.contexts.clients), len(m.contexts.items))
+		s += fmt.Sprintf("; contexts %s (%d client, %d kv_item lines)", m.cfg.ContextsFile, len(g.bound.clients), len(g.bound.items))
 	case m.decider == decidesKernel:
 		s += "; clients without a kernel label are unlabeled"
 	default:

@@ -34,15 +34,12 @@ func (m *Monitor) Stats(fn func(name, value string)) {
 	if !m.Enabled() {
 		return
 	}
-	m.changing.Lock()
-	about, lines := m.about, len(m.contexts.clients)+len(m.contexts.items)
-	m.changing.Unlock()
 	g := m.gen.Load()
-	fn("mac_policy", about)
+	fn("mac_policy", g.about)
 	flag("mac_enforcing", g.Enforcing)
 	flag("mac_usable", g.Usable)
 	num("mac_generation", g.Seq)
-	num("mac_contexts_lines", uint64(lines))
+	num("mac_contexts_lines", uint64(len(g.bound.clients)+len(g.bound.items)))
 	fn("mac_server_context", m.sids.String(g.Server))
 	fn("mac_unlabeled_context", m.sids.String(g.Unlabeled))
 	num("mac_sids", uint64(m.sids.Len()))

@@ -35,7 +35,7 @@ func (m *Monitor) Subject(g *Generation, p *Peer) avc.SID {
 		return 0
 	}
 	if m.peers == peersKernel && p.FD >= 0 {
-		label, err := peerLabel(p.FD)
+		label, err := m.label(p.FD)
 		switch {
 		case errors.Is(err, unix.ENOPROTOOPT):
 		case err != nil || !plausible(label):
