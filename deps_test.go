@@ -23,18 +23,19 @@ var rules = map[string]struct {
 	others string
 	pure   bool
 }{
-	"policy":            {pure: true},
-	"policy/cnp":        {ours: "policy", others: "sigs.k8s.io/yaml", pure: true},
-	"protocol":          {pure: true},
-	"storage":           {others: "github.com/google/btree go.etcd.io/bbolt golang.org/x/sys"},
-	"avc":               {ours: "policy", others: "github.com/hashicorp/golang-lru/v2"},
-	"mac":               {ours: "policy policy/cnp avc", others: "github.com/opencontainers/selinux golang.org/x/sys"},
-	"engine":            {ours: "policy avc mac storage"},
-	"engine/enginetest": {ours: "policy avc mac storage engine"},
-	"server":            {ours: "policy avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd"},
-	"internal/chat":     {},
-	"bench":             {ours: "policy avc mac storage engine protocol server", others: "golang.org/x/sys"},
-	"":                  {ours: "policy policy/cnp avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
+	"policy":             {pure: true},
+	"policy/cnp":         {ours: "policy", others: "sigs.k8s.io/yaml", pure: true},
+	"protocol":           {pure: true},
+	"storage":            {others: "github.com/google/btree go.etcd.io/bbolt golang.org/x/sys"},
+	"avc":                {ours: "policy", others: "github.com/hashicorp/golang-lru/v2"},
+	"mac":                {ours: "policy policy/cnp avc", others: "github.com/opencontainers/selinux golang.org/x/sys"},
+	"engine":             {ours: "policy avc mac storage"},
+	"engine/enginetest":  {ours: "policy avc mac storage engine"},
+	"server":             {ours: "policy avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd"},
+	"internal/chat":      {},
+	"internal/debpolicy": {},
+	"bench":              {ours: "policy avc mac storage engine protocol server", others: "golang.org/x/sys"},
+	"":                   {ours: "policy policy/cnp avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
 }
 
 var impure = []string{"os", "net", "syscall", "unsafe", "time"}
