@@ -40,7 +40,7 @@ const (
 // Row is what one operation needs and what its denial looks like. Permissions
 // add up: all of them are needed. A zero Row denies.
 type Row struct {
-	Name   string
+	Name   string    // as audit lines show it: no blanks
 	Server avc.Perms // kv_server, on the server's own context; asked before any item
 	Exists avc.Perms // kv_item, on the label of the item found
 	Absent avc.Perms // kv_item, on the label that the new item would get
@@ -64,18 +64,18 @@ var Table = [opEnd]Row{
 	OpIncr:    {Name: "incr", Exists: avc.Calculate, Denial: Miss},
 	OpDecr:    {Name: "decr", Exists: avc.Calculate, Denial: Miss},
 	OpDelete:  {Name: "delete", Exists: avc.Remove, Denial: Miss},
-	OpLabel:   {Name: "mac label", Exists: avc.Getattr, Denial: Miss},
-	OpCheck:   {Name: "mac check", Exists: avc.Getattr, Denial: Miss},
+	OpLabel:   {Name: "mac_label", Exists: avc.Getattr, Denial: Miss},
+	OpCheck:   {Name: "mac_check", Exists: avc.Getattr, Denial: Miss},
 	// relabelto and validatetrans on the new label follow these, as Denied.
 	OpRelabel: {Name: "relabel", Exists: avc.Getattr | avc.Setattr | avc.RelabelFrom, Denial: Miss},
 	// create on the label asked for.
-	OpCreateContext: {Name: "mac create", Absent: avc.Create, Denial: Denied},
+	OpCreateContext: {Name: "mac_create", Absent: avc.Create, Denial: Denied},
 	// remove per label follows, decided when the flush is due.
 	OpFlush:       {Name: "flush_all", Server: avc.ServerFlush, Denial: Denied},
 	OpStats:       {Name: "stats", Server: avc.ServerStats, Denial: Denied},
-	OpStatsReset:  {Name: "stats reset", Server: avc.ServerConfig, Denial: Denied},
-	OpStatsMac:    {Name: "stats mac", Server: avc.ServerConfig, Denial: Denied},
-	OpStatsLabels: {Name: "stats labels", Server: avc.ServerStats, Denial: Denied},
+	OpStatsReset:  {Name: "stats_reset", Server: avc.ServerConfig, Denial: Denied},
+	OpStatsMac:    {Name: "stats_mac", Server: avc.ServerConfig, Denial: Denied},
+	OpStatsLabels: {Name: "stats_labels", Server: avc.ServerStats, Denial: Denied},
 	OpDump:        {Name: "dump", Server: avc.ServerDump, Denial: Denied},
 	OpWatch:       {Name: "watch", Server: avc.ServerWatch, Denial: Denied},
 	OpConfig:      {Name: "config", Server: avc.ServerConfig, Denial: Denied},
