@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"sememcached/protocol"
 )
 
 // TestAnswers feeds what real servers were once asked to a toy cache behind
@@ -14,7 +16,7 @@ import (
 //	> bytes sent
 //	< bytes received; close at the end if the server then closed
 func TestAnswers(t *testing.T) {
-	for _, file := range []string{"classic"} {
+	for _, file := range []string{"classic", "meta"} {
 		t.Run(file, func(t *testing.T) { testAnswers(t, "testdata/answers/"+file) })
 	}
 }
@@ -46,7 +48,7 @@ func testAnswers(t *testing.T, path string) {
 			cases++
 			for _, step := range []int{len(input), 1 + len(input)/3} {
 				c := toy{}
-				s := session{handle: c.handle}
+				s := session{limits: protocol.Limits{Meta: true}, handle: c.handle}
 				for rest := input; len(rest) > 0 && !s.closed; {
 					k := min(step, len(rest))
 					s.feed(rest[:k])

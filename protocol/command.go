@@ -41,6 +41,14 @@ const (
 	// MetaNoop is "mn".
 	MetaNoop
 
+	// The meta commands, if Limits.Meta is set.
+
+	MetaGet        // mg
+	MetaSet        // ms
+	MetaDelete     // md
+	MetaArithmetic // ma
+	MetaDebug      // me
+
 	// The commands that memcached does not have.
 
 	MacWhoami
@@ -66,41 +74,46 @@ var Commands = func() []Command {
 }()
 
 var commandNames = [numCommands]string{
-	None:          "none",
-	Get:           "get",
-	Gets:          "gets",
-	Gat:           "gat",
-	Gats:          "gats",
-	Set:           "set",
-	Add:           "add",
-	Replace:       "replace",
-	Append:        "append",
-	Prepend:       "prepend",
-	CAS:           "cas",
-	Delete:        "delete",
-	Incr:          "incr",
-	Decr:          "decr",
-	Touch:         "touch",
-	FlushAll:      "flush_all",
-	Verbosity:     "verbosity",
-	Version:       "version",
-	Quit:          "quit",
-	Shutdown:      "shutdown",
-	Stats:         "stats",
-	CacheMemlimit: "cache_memlimit",
-	Slabs:         "slabs",
-	LRU:           "lru",
-	LRUCrawler:    "lru_crawler",
-	Watch:         "watch",
-	RefreshCerts:  "refresh_certs",
-	Extstore:      "extstore",
-	MetaNoop:      "mn",
-	MacWhoami:     "mac whoami",
-	MacLabel:      "mac label",
-	MacCheck:      "mac check",
-	MacRelabel:    "mac relabel",
-	MacCreate:     "mac create",
-	Relabel:       "relabel",
+	None:           "none",
+	Get:            "get",
+	Gets:           "gets",
+	Gat:            "gat",
+	Gats:           "gats",
+	Set:            "set",
+	Add:            "add",
+	Replace:        "replace",
+	Append:         "append",
+	Prepend:        "prepend",
+	CAS:            "cas",
+	Delete:         "delete",
+	Incr:           "incr",
+	Decr:           "decr",
+	Touch:          "touch",
+	FlushAll:       "flush_all",
+	Verbosity:      "verbosity",
+	Version:        "version",
+	Quit:           "quit",
+	Shutdown:       "shutdown",
+	Stats:          "stats",
+	CacheMemlimit:  "cache_memlimit",
+	Slabs:          "slabs",
+	LRU:            "lru",
+	LRUCrawler:     "lru_crawler",
+	Watch:          "watch",
+	RefreshCerts:   "refresh_certs",
+	Extstore:       "extstore",
+	MetaNoop:       "mn",
+	MetaGet:        "mg",
+	MetaSet:        "ms",
+	MetaDelete:     "md",
+	MetaArithmetic: "ma",
+	MetaDebug:      "me",
+	MacWhoami:      "mac whoami",
+	MacLabel:       "mac label",
+	MacCheck:       "mac check",
+	MacRelabel:     "mac relabel",
+	MacCreate:      "mac create",
+	Relabel:        "relabel",
 }
 
 // String returns the command as the text protocol spells it, "none" for None,
@@ -113,4 +126,4 @@ func (c Command) String() string {
 }
 
 // Stores reports whether the text form of c carries a data block.
-func (c Command) Stores() bool { return c >= Set && c <= CAS }
+func (c Command) Stores() bool { return c >= Set && c <= CAS || c == MetaSet }

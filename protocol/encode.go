@@ -4,9 +4,9 @@ import "strconv"
 
 // AppendRequest appends r as a client would send it, data block included, in
 // the plainest spelling: single spaces, CR LF, no leading zeros. Parsing what it
-// appends yields r again, but for runs of spaces in Keys, Args and Perms, for
-// every r that came out of Parse as Ready. A None
-// Command appends nothing.
+// appends yields r again, but for runs of spaces in Keys, Args, Perms and
+// Meta.Flags, for every r that came out of Parse as Ready. A None Command
+// appends nothing.
 func AppendRequest(dst []byte, r *Request) []byte {
 	if r.Command == None || r.Command >= numCommands {
 		return dst
@@ -37,6 +37,18 @@ func AppendRequest(dst []byte, r *Request) []byte {
 	case Verbosity:
 		dst = append(dst, ' ')
 		dst = strconv.AppendUint(dst, r.Delta, 10)
+	case MetaGet, MetaDelete, MetaArithmetic, MetaDebug:
+		dst = appendMetaToken(dst, r)
+		dst = appendTokens(dst, r.Meta.Flags)
+		return append(dst, "\r\n"...)
+	case MetaSet:
+		dst = appendMetaToken(dst, r)
+		dst = append(dst, ' ')
+		dst = strconv.AppendInt(dst, int64(r.NBytes), 10)
+		dst = appendTokens(dst, r.Meta.Flags)
+		dst = append(dst, "\r\n"...)
+		dst = append(dst, r.Data...)
+		return append(dst, "\r\n"...)
 	case MacLabel:
 		dst = appendToken(dst, r.Key)
 	case MacCheck:
@@ -80,6 +92,16 @@ func appendStore(dst []byte, r *Request) []byte {
 	dst = append(dst, "\r\n"...)
 	dst = append(dst, r.Data...)
 	return append(dst, "\r\n"...)
+}
+
+// appendMetaToken appends the key of a meta command as it came, in base64 if
+// the flags say so.
+func appendMetaToken(dst []byte, r *Request) []byte {
+	dst = append(dst, ' ')
+	if r.Meta.Binary {
+		return appendBase64(dst, r.Key)
+	}
+	return append(dst, r.Key...)
 }
 
 func appendToken(dst, token []byte) []byte {

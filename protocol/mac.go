@@ -53,7 +53,9 @@ func parseMac(r *Request, relabel bool, args []byte, n int) (int, Outcome, []byt
 		ok = first != nil && second == nil
 	}
 	if !ok || len(r.Key) > KeyMax {
-		*r = Request{Command: r.Command}
+		c := r.Command
+		r.reset()
+		r.Command = c
 		return n, Reply, replyBadFormat
 	}
 	return n, Ready, nil

@@ -15,18 +15,19 @@ var everyRequest = []string{
 	"delete k\r\n", "incr k 1\r\n", "decr k 1\r\n", "touch k 1\r\n",
 	"flush_all\r\n", "verbosity 1\r\n", "version\r\n", "quit\r\n", "shutdown\r\n", "stats\r\n", "cache_memlimit 64\r\n", "slabs reassign 1 2\r\n", "lru mode flat\r\n",
 	"lru_crawler crawl all\r\n", "watch\r\n", "refresh_certs\r\n", "extstore item_size 1\r\n", "mn\r\n",
+	"mg Zm9v b k t v O12 q\r\n", "ms k 1 T0 F5 MS I\r\na\r\n", "md k I T30\r\n", "ma n N0 J13 v MD D5\r\n", "me k\r\n",
 	"mac whoami\r\n", "mac label k\r\n", "mac check k read\r\n", "mac relabel k c\r\n", "mac create c\r\n", "relabel k c\r\n",
 }
 
 var brokenRequests = []string{
-	"bogus\r\n", "a\r\n", "set k x 0 1\r\na\r\n", "set k 0 0 1\r\nabc\r\n", "get " + strings.Repeat("k", 300) + "\r\n", "get k", "set k 0 0 9\r\n", "x HTTP/1.1\r\n",
+	"bogus\r\n", "a\r\n", "set k x 0 1\r\na\r\n", "set k 0 0 1\r\nabc\r\n", "get " + strings.Repeat("k", 300) + "\r\n", "get k", "set k 0 0 9\r\n", "x HTTP/1.1\r\n", "mg k v v\r\n",
 }
 
 func TestParseDoesNotAllocate(t *testing.T) {
 	var r protocol.Request
 	for _, text := range append(brokenRequests, everyRequest...) {
 		input := []byte(text)
-		if n := testing.AllocsPerRun(100, func() { protocol.Parse(input, nil, &r) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { protocol.Parse(input, &protocol.Limits{Meta: true}, &r) }); n != 0 {
 			t.Errorf("%.40q: %v allocations", text, n)
 		}
 		if n := testing.AllocsPerRun(100, func() {
@@ -52,6 +53,12 @@ func TestComposeDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+	var r protocol.Request
+	protocol.Parse([]byte("mg Zm9v b s t c f l h k O1 v\r\n"), &protocol.Limits{Meta: true}, &r)
+	it := protocol.MetaItem{Size: len(value), BinaryKey: true, Won: true, Stale: true}
+	if n := testing.AllocsPerRun(100, func() { protocol.AppendMetaValue(buf, &r, &it, value) }); n != 0 {
+		t.Errorf("meta: %v allocations", n)
+	}
 }
 
 // TestEveryCommandParses: the table of commands is what comes out of the parser,
@@ -60,7 +67,7 @@ func TestEveryCommandParses(t *testing.T) {
 	seen := map[protocol.Command]string{}
 	for _, text := range everyRequest {
 		var r protocol.Request
-		n, out, _ := protocol.Parse([]byte(text), nil, &r)
+		n, out, _ := protocol.Parse([]byte(text), &protocol.Limits{Meta: true}, &r)
 		if out != protocol.Ready || n != len(text) {
 			t.Errorf("%q: %v after %d bytes", text, out, n)
 		}
@@ -92,13 +99,14 @@ func BenchmarkParse(b *testing.B) {
 		{"delete", "delete user:1234567890\r\n"},
 		{"version", "version\r\n"},
 		{"unknown", "bogus\r\n"},
+		{"mg", "mg user:1234567890 v t f\r\n"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			input := []byte(c.text)
 			var r protocol.Request
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, _, _ := protocol.Parse(input, nil, &r); n != len(input) {
+				if n, _, _ := protocol.Parse(input, &protocol.Limits{Meta: true}, &r); n != len(input) {
 					b.Fatal(n)
 				}
 			}

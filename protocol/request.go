@@ -27,6 +27,8 @@ type Limits struct {
 	// NoMac makes the mac commands and relabel unknown, as in a server without
 	// access control.
 	NoMac bool
+	// Meta makes the meta commands mg, ms, md, ma and me known. mn is always.
+	Meta bool
 }
 
 func (l *Limits) inline() int {
@@ -88,8 +90,10 @@ func (o Outcome) String() string {
 }
 
 // A Request is what a parser understood. Its slices are views of the parser's
-// input and live as long as the input is left alone. A parser overwrites all of
-// it; one Request can serve any number of connections in turn.
+// input and live as long as the input is left alone, except that a key in base64
+// is decoded into the Request itself: a copy of the struct does not own its key.
+// A parser overwrites all of it; one Request can serve any number of connections
+// in turn.
 type Request struct {
 	Command Command
 	// Noreply suppresses the reply of the request, whatever it is.
@@ -129,6 +133,9 @@ type Request struct {
 	// the line. NextToken walks it.
 	Perms []byte
 
+	// Meta belongs to the meta commands and is undefined for others.
+	Meta Meta
+
 	// Swallow is, on Reply, the number of bytes after the n consumed ones that
 	// belong to the request: the data block and its CR LF. They may not have been
 	// received yet.
@@ -140,6 +147,18 @@ type Request struct {
 	// Scanned is, on NeedMore, the number of bytes at the start of the input
 	// that need not be searched for LF again; see ParseFrom.
 	Scanned int
+
+	// decoded holds the key of a meta command that came in base64.
+	decoded [decodedMax]byte
+}
+
+// reset clears what a parser does not set in every case. Meta and decoded are
+// left to the meta commands: clearing them costs more than parsing a get.
+func (r *Request) reset() {
+	r.Command, r.Noreply, r.BadChunk = None, false, false
+	r.Key, r.Keys, r.Data, r.Args, r.Context, r.Perms = nil, nil, nil, nil, nil, nil
+	r.Flags, r.Exptime, r.NBytes, r.CAS, r.Delta = 0, 0, 0, 0, 0
+	r.Swallow, r.Need, r.Scanned = 0, 0, 0
 }
 
 // NextToken returns the first space-separated token of args and the text after

@@ -91,6 +91,7 @@ func (s *session) step() bool {
 		s.upload = true
 		s.request = r
 		s.request.Key = append([]byte(nil), r.Key...)
+		s.request.Meta.Flags = append([]byte(nil), r.Meta.Flags...)
 	default:
 		s.finish(&r, out, reply)
 	}
@@ -155,11 +156,34 @@ func show(r *protocol.Request, out protocol.Outcome, reply []byte) string {
 	if r.Noreply {
 		b.WriteString(" noreply")
 	}
+	if r.Command >= protocol.MetaGet && r.Command <= protocol.MetaDebug {
+		b.WriteString(showMeta(&r.Meta))
+	}
 	if r.Command.Stores() {
 		if len(r.Data) > 64 {
 			fmt.Fprintf(&b, " data=%d bytes", len(r.Data))
 		} else {
 			fmt.Fprintf(&b, " data=%q", r.Data)
+		}
+	}
+	return b.String()
+}
+
+func showMeta(m *protocol.Meta) string {
+	var b strings.Builder
+	for token, rest := protocol.NextToken(m.Flags); token != nil; token, rest = protocol.NextToken(rest) {
+		fmt.Fprintf(&b, " %q", token)
+	}
+	for _, f := range []struct {
+		name  string
+		value any
+		zero  bool
+	}{
+		{"mode", string(rune(m.Mode)), m.Mode == 0}, {"ttl", m.TTL, m.TTL == 0}, {"vivify", m.Vivify, m.Vivify == 0}, {"recache", m.Recache, m.Recache == 0},
+		{"newcas", m.NewCAS, m.NewCAS == 0}, {"initial", m.Initial, m.Initial == 0}, {"binary", m.Binary, !m.Binary},
+	} {
+		if !f.zero {
+			fmt.Fprintf(&b, " %s=%v", f.name, f.value)
 		}
 	}
 	return b.String()

@@ -47,7 +47,7 @@ func ParseFrom(in []byte, scanned int, limits *Limits, r *Request) (n int, out O
 	if uint(scanned) > uint(len(in)) {
 		scanned = len(in)
 	}
-	*r = Request{}
+	r.reset()
 	lf := bytes.IndexByte(in[scanned:], '\n')
 	if lf < 0 {
 		if len(in) > lineMax && len(in) >= longest(in, limits) {
@@ -103,6 +103,10 @@ func ParseFrom(in []byte, scanned int, limits *Limits, r *Request) (n int, out O
 		return parseArithmetic(r, Decr, args, n)
 	case "touch":
 		return parseTouch(r, args, n)
+	case "mg", "ms", "md", "ma", "me":
+		if limits != nil && limits.Meta {
+			return parseMetaByName(r, name[1], args, in, n, limits)
+		}
 	case "mn":
 		return ready(r, MetaNoop, args, n)
 	case "version":
@@ -242,14 +246,19 @@ func parseStore(r *Request, c Command, args, in []byte, n int, limits *Limits) (
 		}
 	}
 	r.Swallow = 0
+	return parseBlock(r, in, n, limits)
+}
 
+// parseBlock reads the data block of a storing request whose line, n bytes of
+// in, is good.
+func parseBlock(r *Request, in []byte, n int, limits *Limits) (int, Outcome, []byte) {
 	end := n + r.NBytes
 	if len(in) < end+2 {
 		if r.NBytes > limits.inline() {
 			return n, Upload, nil
 		}
-		need := end + 2
-		*r = Request{Need: need}
+		r.reset()
+		r.Need = end + 2
 		return 0, NeedMore, nil
 	}
 	if in[end] != '\r' || in[end+1] != '\n' {

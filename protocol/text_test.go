@@ -23,6 +23,8 @@ func TestText(t *testing.T) {
 					arg.Scan(t, 0, &limits.Inline)
 				case "maxline":
 					arg.Scan(t, 0, &limits.MaxLine)
+				case "meta":
+					limits.Meta = true
 				case "nomac":
 					limits.NoMac = true
 				default:

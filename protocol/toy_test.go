@@ -19,6 +19,8 @@ type toyItem struct {
 	flags   uint32
 	exptime int64 // absolute, 0 for never
 	cas     uint64
+
+	fetched, stale, sent, binary bool
 }
 
 const (
@@ -67,7 +69,7 @@ func (c *toy) put(key, value []byte, flags uint32, exptime int64) *toyItem {
 // handle answers a request; it is a session's handle.
 func (c *toy) handle(r *protocol.Request, out protocol.Outcome, reply []byte) (send string, quit bool) {
 	if r.Command.Stores() && len(r.Key) > 0 && r.NBytes > toyTooLong {
-		if r.Command == protocol.Set {
+		if r.Command == protocol.Set || r.Command == protocol.MetaSet {
 			delete(c.items, string(r.Key))
 		}
 		return c.unless(r, protocol.ReplyTooLarge), false
@@ -81,6 +83,8 @@ func (c *toy) handle(r *protocol.Request, out protocol.Outcome, reply []byte) (s
 	switch r.Command {
 	case protocol.Get, protocol.Gets, protocol.Gat, protocol.Gats:
 		return c.lookup(r), false
+	case protocol.MetaGet, protocol.MetaSet, protocol.MetaDelete, protocol.MetaArithmetic, protocol.MetaDebug:
+		return c.meta(r), false
 	case protocol.Quit:
 		return "", true
 	case protocol.Version:
@@ -111,6 +115,7 @@ func (c *toy) lookup(r *protocol.Request) string {
 	var b []byte
 	for key, rest := protocol.NextKey(r.Keys); key != nil; key, rest = protocol.NextKey(rest) {
 		if it := c.get(key); it != nil {
+			it.fetched = true
 			b = protocol.AppendValue(b, key, it.flags, it.value, it.cas, r.Command == protocol.Gets || r.Command == protocol.Gats)
 			if r.Command == protocol.Gat || r.Command == protocol.Gats {
 				it.exptime = c.expiry(r.Exptime)
