@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -149,11 +150,30 @@ func (o *options) finish(r *rawFlags) error {
 		return exitf(exitUsage, "sememcached: -a %s: expected an octal access mask such as 700", r.mask)
 	}
 	s.UnixMask = int(mask)
+	if err := o.absolute(); err != nil {
+		return exitf(exitOSError, "sememcached: %w", err)
+	}
 	s.Verbosity = r.verbose
 	if err := o.sizes(r); err != nil {
 		return err
 	}
 	return o.access(r)
+}
+
+// absolute makes the paths absolute: a daemon leaves the directory it was started
+// in, and loads its files again on SIGHUP.
+func (o *options) absolute() error {
+	for _, p := range []*string{&o.pidfile, &o.server.UnixPath, &o.mac.PolicyFile, &o.mac.ContextsFile, &o.mac.AuditLog} {
+		if *p == "" || p == &o.mac.AuditLog && *p == "stderr" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
+	return nil
 }
 
 // sizes checks -m and -I.
