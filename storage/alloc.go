@@ -152,7 +152,7 @@ const ownShare = 8
 // shard is looked at first, others only if they are not locked.
 func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 	s := sh.s
-	if sh.queues[c].n >= ownShare {
+	if sh.queues[c].n() >= ownShare {
 		if ref := sh.evictFor(sh, c, nkey, now); ref != 0 {
 			return ref
 		}
@@ -199,11 +199,16 @@ func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32) uint32 {
 			return 0
 		}
 		it := s.arena.item(ref)
+		hd := it.head()
+		h := s.hashOf(ref)
 		sh.countEviction(it, now)
-		sh.detach(s.hashOf(ref), ref)
+		sh.detach(h, ref)
 		sh.dequeue(ref)
 		sh.counted(it, -1)
-		it.head().state = 0
+		if hd.state&stateMain == 0 {
+			sh.ghost.add(h, sh.stats.items)
+		}
+		hd.state = 0
 		if c < len(s.classes) && s.classes[c].retag(ref, to.id, nkey) {
 			return ref
 		}
@@ -266,9 +271,10 @@ func (sh *Shard) Rewrite(h uint64, old Item, spec *Spec) (Item, bool) {
 		return Item{}, false
 	}
 	sh.counted(old, -1)
+	recency := hd.state & (stateMain | stateRecent)
 	old.format(spec, s.cfg.NoCAS, false)
 	sh.date(hd, spec.Now)
-	hd.state = stateLinked | hd.state&stateMain
+	hd.state = stateLinked | recency
 	touchRecent(hd)
 	sh.counted(old, 1)
 	sh.stats.total++

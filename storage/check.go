@@ -124,24 +124,24 @@ func (sh *Shard) checkQueues(items uint32) error {
 	var total uint32
 	for c := range sh.queues {
 		q := &sh.queues[c]
-		var n, prev uint32
-		hand := q.hand == 0
-		for ref := q.head; ref != 0; ref = sh.s.arena.head(ref).next {
-			hd := sh.s.arena.head(ref)
-			if hd.prev != prev || hd.state&stateLinked == 0 || sh.s.classOf(ref) != c {
-				return fmt.Errorf("class %d: item %q is wrong in the queue", c, sh.s.arena.item(ref).Key())
+		for _, f := range []*fifo{&q.small, &q.main} {
+			var n, prev uint32
+			for ref := f.head; ref != 0; ref = sh.s.arena.head(ref).next {
+				hd := sh.s.arena.head(ref)
+				if hd.prev != prev || hd.state&stateLinked == 0 || sh.s.classOf(ref) != c || q.of(hd) != f {
+					return fmt.Errorf("class %d: item %q is wrong in the queue", c, sh.s.arena.item(ref).Key())
+				}
+				prev = ref
+				n++
 			}
-			hand = hand || ref == q.hand
-			prev = ref
-			n++
+			if n != f.n || f.tail != prev {
+				return fmt.Errorf("class %d: queue of %d items, counted %d, tail %#x of %#x", c, n, f.n, f.tail, prev)
+			}
+			total += n
 		}
-		if n != q.n || q.tail != prev || !hand {
-			return fmt.Errorf("class %d: queue of %d items, counted %d, tail %#x of %#x, hand found %v", c, n, q.n, q.tail, prev, hand)
+		if set := sh.s.candidates(c)[sh.id/64].Load()>>(sh.id%64)&1 != 0; set != (q.n() > 0) {
+			return fmt.Errorf("class %d: %d items, candidate %v", c, q.n(), set)
 		}
-		if set := sh.s.candidates(c)[sh.id/64].Load()>>(sh.id%64)&1 != 0; set != (n > 0) {
-			return fmt.Errorf("class %d: %d items, candidate %v", c, n, set)
-		}
-		total += n
 	}
 	if total != items {
 		return fmt.Errorf("%d items in the queues, %d in the tree", total, items)

@@ -12,10 +12,10 @@
 // An item is a header, the text reply of a get, and nothing else. Offsets in
 // bytes:
 //
-//	 0       4          8     16        20       24       28     32     36       40     41      42     43      44
-//	+-------+----------+-----+---------+--------+--------+------+------+--------+------+-------+------+-------+------
-//	| label | instance | cas | exptime | stored | access | next | prev | nvalue | nkey | shard | form | state | text
-//	+-------+----------+-----+---------+--------+--------+------+------+--------+------+-------+------+-------+------
+//	 0      4      8     16        20       24       28      32         36       40     41      42     43      44
+//	+------+------+-----+---------+--------+--------+-------+----------+--------+------+-------+------+-------+------
+//	| next | prev | cas | exptime | stored | access | label | instance | nvalue | nkey | shard | form | state | text
+//	+------+------+-----+---------+--------+--------+-------+----------+--------+------+-------+------+-------+------
 //
 //	text: "VALUE " key " " flags " " nvalue "\r\n" value "\r\n"
 //
@@ -25,7 +25,8 @@
 // and 8 for the cas; this one is 44 and pays 15 bytes or so for the words of
 // the reply, which memcached formats on each get.
 //
-// stored is the second of the last store and decides flushes; access the second
+// What a look-up compares and a hit reads stands beside the key, so that it is
+// often one cache line. stored is the second of the last store and decides flushes; access the second
 // of the last hit. next and prev are links of the eviction queue. form holds
 // the length of " flags nvalue\r\n" and one bit for keys that came in base64.
 // state holds the bits that hits and the eviction change. nkey is zero in a free chunk, shard

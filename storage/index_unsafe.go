@@ -29,10 +29,12 @@ const (
 	bucketSlots = 12
 	bucketSize  = 64
 
-	firstBuckets = 64
+	// A table is a multiple of a page of the system, which it would take anyway.
+	tableUnit    = 4096 / bucketSize
+	firstBuckets = tableUnit
 	// movesPerInsert is how many old buckets an insert empties: growing ends
 	// well before the table is full again.
-	movesPerInsert = 2
+	movesPerInsert = 4
 )
 
 // bucket is one cache line: three words of tags, one of overflow, twelve refs.
@@ -220,7 +222,7 @@ func (t *table) cut(h uint64, ref uint32) {
 
 // startGrowing makes a table larger by a quarter the current one.
 func (sh *Shard) startGrowing(t *table) {
-	next, err := sh.s.retired.take(t.n + t.n/4)
+	next, err := sh.s.retired.take(t.n + max(tableUnit, (t.n/4+tableUnit/2)&^(tableUnit-1)))
 	if err != nil {
 		return // no memory: the table fills up further; asked again at the next insert
 	}
@@ -304,7 +306,7 @@ func (r *retired) take(n uint32) (*table, error) {
 }
 
 func newTable(n uint32) (*table, error) {
-	mem, err := reserve((int64(n)*bucketSize + 4095) &^ 4095)
+	mem, err := reserve(int64(n) * bucketSize)
 	if err != nil {
 		return nil, err
 	}

@@ -5,14 +5,14 @@ import "unsafe"
 // header is the fixed part of an item; the package comment draws it. It is
 // laid over arena memory and may hold no pointers.
 type header struct {
-	label    uint32
-	instance uint32
+	next     uint32    // older item of the queue; next free chunk of the page
+	prev     uint32    // newer item of the queue
 	cas      [2]uint32 // low, high: 64 bits would pad the header to 48 bytes
 	exptime  uint32    // second it expires, 0 never
 	stored   uint32    // second of the last store; decides flushes
 	access   uint32    // second of the last hit or store
-	next     uint32    // older item of the queue; next free chunk of the page
-	prev     uint32    // newer item of the queue
+	label    uint32
+	instance uint32
 	nvalue   uint32
 	nkey     uint8 // 0: the chunk is free
 	shard    uint8

@@ -2,18 +2,92 @@ package storage
 
 import "math/bits"
 
-// queue is the eviction state of one class in one shard: all linked items in
-// order of insertion, and a hand that looks for the next victim. Hits set bits and
-// move nothing (memcached's ITEM_ACTIVE does the same); the hand takes
-// the bits back and passes by, so that an item is evicted only if nobody asked for it for a whole round (SIEVE).
-type queue struct {
-	head, tail uint32 // newest, oldest
-	hand       uint32 // where the search goes on, toward the head; 0 is the tail
-	n          uint32
+// The eviction of one class in one shard is S3-FIFO: new items enter a small queue; those
+// that are hit before they reach its end go to the main queue, the others go, and
+// the ghost remembers them, so that they enter the main queue if they come back. An item at the
+// end of the main queue that was hit begins anew, with one hit less.
+//
+// A hit sets bits and moves nothing, as memcached's ITEM_ACTIVE does.
+//
+// Of the policies that were compared (see TestEvictionPolicies), this one, with one hit
+// to leave the small queue and at most two remembered, is the only one that is nowhere
+// below memcached's segmented LRU: SIEVE loses to it where popularity shifts, and both
+// get nothing from a loop.
+const (
+	// smallShare is the part of a class that the small queue should have: a tenth.
+	smallShare = 10
+	// maxRecent is how many hits are remembered.
+	maxRecent = 2
+)
+
+// fifo is a list of items, linked by next (older) and prev (newer).
+type fifo struct{ head, tail, n uint32 }
+
+// queue is the eviction state of one class in one shard: all its linked items.
+type queue struct{ small, main fifo }
+
+func (q *queue) n() uint32 { return q.small.n + q.main.n }
+
+// of returns the list that holds an item with these bits.
+func (q *queue) of(hd *header) *fifo {
+	if hd.state&stateMain != 0 {
+		return &q.main
+	}
+	return &q.small
 }
 
+func (f *fifo) push(a *arena, ref uint32) {
+	hd := a.head(ref)
+	hd.prev, hd.next = 0, f.head
+	if f.head != 0 {
+		a.head(f.head).prev = ref
+	} else {
+		f.tail = ref
+	}
+	f.head = ref
+	f.n++
+}
+
+func (f *fifo) cut(a *arena, ref uint32) {
+	hd := a.head(ref)
+	if hd.prev != 0 {
+		a.head(hd.prev).next = hd.next
+	} else {
+		f.head = hd.next
+	}
+	if hd.next != 0 {
+		a.head(hd.next).prev = hd.prev
+	} else {
+		f.tail = hd.prev
+	}
+	f.n--
+}
+
+// swap puts the item at ref in the place of another, whose links it has.
+func (f *fifo) swap(a *arena, old, ref uint32) {
+	hd := a.head(ref)
+	if hd.prev != 0 {
+		a.head(hd.prev).next = ref
+	} else {
+		f.head = ref
+	}
+	if hd.next != 0 {
+		a.head(hd.next).prev = ref
+	} else {
+		f.tail = ref
+	}
+}
+
+func recent(hd *header) uint8 { return hd.state & stateRecent / stateRecent0 }
+
+func setRecent(hd *header, n uint8) { hd.state = hd.state&^stateRecent | n*stateRecent0 }
+
 // touchRecent notes a hit for the eviction.
-func touchRecent(hd *header) { hd.state |= stateRecent0 }
+func touchRecent(hd *header) {
+	if n := recent(hd); n < maxRecent {
+		setRecent(hd, n+1)
+	}
+}
 
 // classOf returns the class of the item at ref: its page's, or that of runs.
 func (s *Store) classOf(ref uint32) int {
@@ -23,20 +97,13 @@ func (s *Store) classOf(ref uint32) int {
 	return int(s.owner[s.pageOf(ref)].Load()) - 1
 }
 
-// enqueue makes a linked item a candidate for eviction.
-func (sh *Shard) enqueue(_ uint64, ref uint32) {
+// enqueue makes a linked item a candidate for eviction, in the main queue if its
+// bits say so.
+func (sh *Shard) enqueue(ref uint32) {
 	c := sh.s.classOf(ref)
 	q := &sh.queues[c]
-	hd := sh.s.arena.head(ref)
-	hd.prev, hd.next = 0, q.head
-	if q.head != 0 {
-		sh.s.arena.head(q.head).prev = ref
-	} else {
-		q.tail = ref
-	}
-	q.head = ref
-	q.n++
-	if q.n == 1 {
+	q.of(sh.s.arena.head(ref)).push(sh.s.arena, ref)
+	if q.n() == 1 {
 		sh.s.setCandidate(c, sh.id, true)
 	}
 }
@@ -45,22 +112,8 @@ func (sh *Shard) enqueue(_ uint64, ref uint32) {
 func (sh *Shard) dequeue(ref uint32) {
 	c := sh.s.classOf(ref)
 	q := &sh.queues[c]
-	hd := sh.s.arena.head(ref)
-	if q.hand == ref {
-		q.hand = hd.prev
-	}
-	if hd.prev != 0 {
-		sh.s.arena.head(hd.prev).next = hd.next
-	} else {
-		q.head = hd.next
-	}
-	if hd.next != 0 {
-		sh.s.arena.head(hd.next).prev = hd.prev
-	} else {
-		q.tail = hd.prev
-	}
-	q.n--
-	if q.n == 0 {
+	q.of(sh.s.arena.head(ref)).cut(sh.s.arena, ref)
+	if q.n() == 0 {
 		sh.s.setCandidate(c, sh.id, false)
 	}
 }
@@ -68,29 +121,39 @@ func (sh *Shard) dequeue(ref uint32) {
 // maxSteps bounds how many items a search for a victim looks at.
 const maxSteps = 256
 
-// victim returns the item that class c of this shard should lose, 0 if it has none that may go.
+// victim returns the item that class c of this shard should lose, 0 if it has none
+// that may go.
 func (sh *Shard) victim(c int, now uint32) uint32 {
 	q := &sh.queues[c]
-	at, fallback := q.hand, uint32(0)
-	for range min(maxSteps, 2*q.n+1) {
-		if at == 0 {
-			at = q.tail
+	a := sh.s.arena
+	fallback := uint32(0)
+	for range min(maxSteps, 3*q.n()) {
+		f := &q.main
+		if q.small.n*smallShare >= q.n() || q.main.n == 0 {
+			f = &q.small
 		}
-		it := sh.s.arena.item(at)
+		ref := f.tail
+		it := a.item(ref)
 		hd := it.head()
-		if hd.state&statePinned == 0 && at != sh.keep {
-			if hd.state&stateRecent == 0 || sh.s.dead(it, now) != Present {
-				q.hand = at
-				return at
-			}
-			if fallback == 0 {
-				fallback = at
-			}
+		kept := hd.state&statePinned != 0 || ref == sh.keep
+		switch {
+		case kept: // goes round; a pin is a use
+		case recent(hd) == 0 || sh.s.dead(it, now) != Present:
+			return ref
+		case fallback == 0:
+			fallback = ref
 		}
-		hd.state &^= stateRecent
-		at = hd.prev
+		f.cut(a, ref)
+		if f == &q.main {
+			if !kept {
+				setRecent(hd, recent(hd)-1)
+			}
+		} else {
+			hd.state |= stateMain
+			setRecent(hd, 0)
+		}
+		q.main.push(a, ref)
 	}
-	q.hand = at
 	return fallback
 }
 
@@ -101,7 +164,7 @@ func (s *Store) candidates(c int) *[maxShards / 64]atomicBits {
 	return &s.classes[c].queues
 }
 
-// candidateShards returns the number of shards that have items of class c to evict.
+// candidateShards returns the number of shards that have items of class c.
 func (s *Store) candidateShards(c int) (n int) {
 	set := s.candidates(c)
 	for i := range set {
@@ -110,7 +173,7 @@ func (s *Store) candidateShards(c int) (n int) {
 	return n
 }
 
-// setCandidate notes whether a shard has items of class c to evict.
+// setCandidate notes whether a shard has items of class c.
 func (s *Store) setCandidate(c int, shard uint8, on bool) {
 	w := &s.candidates(c)[shard/64]
 	if on {

@@ -118,7 +118,7 @@ func (src *source) fill(c *Cursor, after position, n int) bool {
 	sh.mu.Lock()
 	sh.probe = from
 	sh.tree.AscendGreaterOrEqual(0, func(ref uint32) bool {
-		key, instance := sh.treeKey(ref)
+		key, instance := sh.treeKey(ref), sh.treeInstance(ref)
 		at := position{key, instance}
 		if len(after.key) > 0 && at.compare(after) <= 0 {
 			return true

@@ -18,6 +18,7 @@ type Shard struct {
 	tree   *btree.BTreeG[uint32]
 	probe  position
 	queues []queue // by class; the last is that of runs
+	ghost  ghost
 	keep   uint32  // what Find returned last; Alloc does not evict it
 	deltas [labelDeltas]delta
 	stats  shardStats
@@ -86,14 +87,20 @@ func (sh *Shard) Link(h uint64, it Item) {
 	sh.date(hd, hd.stored)
 	hd.state = hd.state&(stateStale|stateToken|statePinned) | stateLinked
 	if old := sh.lookup(h, hd.instance, it.Key()); old != 0 {
+		// For the eviction an overwrite is a hit.
+		hd.state |= sh.s.arena.head(old).state & (stateMain | stateRecent)
+		touchRecent(hd)
 		sh.index.replace(h, old, ref)
 		sh.tree.ReplaceOrInsert(ref)
 		sh.forget(old)
 	} else {
+		if sh.ghost.take(h) {
+			hd.state |= stateMain
+		}
 		sh.put(h, ref)
 		sh.tree.ReplaceOrInsert(ref)
 	}
-	sh.enqueue(h, ref)
+	sh.enqueue(ref)
 	sh.counted(it, 1)
 	sh.stats.total++
 }

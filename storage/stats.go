@@ -194,7 +194,10 @@ func (s *Store) ClassStats(fn func(class int, st ClassStats)) {
 			st.EvictedTime = max(st.EvictedTime, c.evictedTime)
 		}
 		for c := range sh.queues {
-			if ref := sh.queues[c].tail; ref != 0 {
+			for _, ref := range []uint32{sh.queues[c].small.tail, sh.queues[c].main.tail} {
+				if ref == 0 {
+					continue
+				}
 				it := s.arena.item(ref)
 				st := &all[s.mc.index(it.Size())]
 				if st.OldestAccess == 0 || it.LastAccess() < st.OldestAccess {

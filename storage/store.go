@@ -112,6 +112,11 @@ func New(cfg Config) (*Store, error) {
 
 // Close gives all memory back. No item and no other method may be used afterwards.
 func (s *Store) Close() error {
+	for _, sh := range s.shards {
+		if sh != nil {
+			sh.ghost.close()
+		}
+	}
 	return errors.Join(s.retired.close(), release(s.arena.mem))
 }
 

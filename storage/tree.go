@@ -8,28 +8,33 @@ import (
 )
 
 // treeDegree makes a full node 127 references, 508 bytes: about 7 bytes an item for keys that come in random order.
-const treeDegree = 64
+const treeDegree = 128
 
 // newTree returns the ordered index of a shard: references, ordered by key, then
 // instance. Reference 0 stands for the key in sh.probe, so that a search for a key
 // that is not stored needs no item.
 func (sh *Shard) newTree(free *btree.FreeListG[uint32]) *btree.BTreeG[uint32] {
 	return btree.NewWithFreeListG(treeDegree, func(a, b uint32) bool {
-		ka, ia := sh.treeKey(a)
-		kb, ib := sh.treeKey(b)
-		if c := bytes.Compare(ka, kb); c != 0 {
+		if c := bytes.Compare(sh.treeKey(a), sh.treeKey(b)); c != 0 {
 			return c < 0
 		}
-		return ia < ib
+		return sh.treeInstance(a) < sh.treeInstance(b)
 	}, free)
 }
 
-func (sh *Shard) treeKey(ref uint32) ([]byte, uint32) {
+func (sh *Shard) treeKey(ref uint32) []byte {
 	if ref == 0 {
-		return sh.probe.key, sh.probe.instance
+		return sh.probe.key
 	}
-	it := sh.s.arena.item(ref)
-	return it.Key(), it.Instance()
+	return sh.s.arena.item(ref).Key()
+}
+
+// treeInstance is apart from treeKey, since it may cost a cache line of its own and is seldom needed.
+func (sh *Shard) treeInstance(ref uint32) uint32 {
+	if ref == 0 {
+		return sh.probe.instance
+	}
+	return sh.s.arena.item(ref).Instance()
 }
 
 // position is a place in the order of items: by key, then by instance.
