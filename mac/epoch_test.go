@@ -45,13 +45,13 @@ func TestCollect(t *testing.T) {
 	m := open(t, Config{})
 	e := m.NewEpoch()
 	e.Begin()
-	live := map[avc.SID]bool{}
-	m.SetLive(func(s avc.SID) bool { return live[s] })
+	var live sync.Map
+	m.SetLive(func(s avc.SID) bool { _, ok := live.Load(s); return ok })
 	base := m.SIDs().Len()
 	kept, stored, gone := m.sid(t, client1), m.sid(t, item1), m.sid(t, session)
 	m.SIDs().Release(stored)
 	m.SIDs().Release(gone)
-	live[stored] = true
+	live.Store(stored, true)
 
 	done := make(chan int)
 	go func() { done <- m.Collect() }()

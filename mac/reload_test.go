@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -398,7 +399,7 @@ func TestReloadStorm(t *testing.T) {
 
 // Ten thousand reloads leave nothing behind.
 func TestReloadsDoNotGrowTheHeap(t *testing.T) {
-	m := open(t, Config{ContextsFile: writeFile(t, "contexts", sampleContexts)})
+	m := open(t, Config{ContextsFile: writeFile(t, "contexts", sampleContexts), AuditWriter: io.Discard})
 	e := m.NewEpoch()
 	heap := func() uint64 {
 		m.SyncAudit()
