@@ -29,7 +29,7 @@ func newArena(size int64) (*arena, error) {
 // which 32 bits reach size bytes.
 func unitShift(size int64) uint8 {
 	shift := uint8(3)
-	for size>>shift > 1<<32-1 {
+	for (size-1)>>shift > 1<<32-1 {
 		shift++
 	}
 	return shift

@@ -30,10 +30,11 @@ type sizes struct {
 // and mostly less.
 func newSizes(unit uint32) *sizes {
 	var t []uint32
-	for c := uint32(smallestChunk); c < 192; c += max(8, unit) {
+	up := func(c uint32) uint32 { return (c + unit - 1) &^ (unit - 1) }
+	for c := up(smallestChunk); c < 192; c += up(8) {
 		t = append(t, c)
 	}
-	for c := uint32(192); c < 512; c += max(16, unit) {
+	for c := up(192); c < 512; c += up(16) {
 		t = append(t, c)
 	}
 	fit := func(c uint32) uint32 { return pageSize / (pageSize / c) &^ (unit - 1) }

@@ -8,9 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserveFactor says how much more address space than the limit is reserved,
-// so that the limit can be raised and runs do not suffer from fragmentation.
-// Reserved addresses cost nothing.
+// reserveFactor is how many times the limit is reserved, at most.
 const reserveFactor = 4
 
 // reserve returns a range of addresses that may not be touched before commit.

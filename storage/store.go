@@ -65,8 +65,7 @@ func New(cfg Config) (*Store, error) {
 
 	s.pageOver = int64(len(s.mc.chunk)) * pageSize
 	s.runOver = max(s.pageOver, int64(cfg.MaxItem)+grain)
-	pageArea := (cfg.Limit*reserveFactor+s.pageOver)&^(pageSize-1) + 2*pageSize
-	runArea := (cfg.Limit*reserveFactor+4*s.runOver)&^(pageSize-1) + pageSize
+	pageArea, runArea := s.areas()
 	if s.arena, err = newArena(pageArea + runArea); err != nil {
 		return nil, err
 	}
@@ -108,6 +107,21 @@ func New(cfg Config) (*Store, error) {
 		s.shards[i] = sh
 	}
 	return s, nil
+}
+
+// areas returns how many bytes of addresses to reserve for pages and for runs.
+//
+// Addresses cost nothing, so it is more than the limit: the limit can be raised later, and runs do
+// not suffer from fragmentation. But if less makes 8 bytes the unit of references,
+// less it is.
+func (s *Store) areas() (pages, runs int64) {
+	for factor := int64(reserveFactor); ; factor /= 2 {
+		pages = (s.cfg.Limit*factor+s.pageOver)&^(pageSize-1) + 2*pageSize
+		runs = (s.cfg.Limit*factor+s.cfg.Limit/4+4*s.runOver)&^(pageSize-1) + pageSize
+		if factor == 1 || unitShift(pages+runs) == unitShift(1) {
+			return pages, runs
+		}
+	}
 }
 
 // Close gives all memory back. No item and no other method may be used afterwards.
