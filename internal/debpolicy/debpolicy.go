@@ -21,7 +21,7 @@ import (
 
 const hll = "/usr/libexec/selinux/hll/pp"
 
-// ErrMissing: a package or a tool is not installed. The text says which.
+// ErrMissing says that a package or a tool is not installed; the text has its name.
 var ErrMissing = errors.New("not installed")
 
 // Build returns the path of the compiled policy of a flavor, default or mls,
