@@ -1,6 +1,11 @@
 package storage
 
-import "unsafe"
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"unsafe"
+)
 
 // Internals that external tests need.
 
@@ -31,3 +36,23 @@ func (it Item) PlantedRead() uint32 { return it.head().access }
 
 // CorruptFree writes to the chunk of an item as a use after free would.
 func (it Item) CorruptFree() { *(*byte)(unsafe.Add(it.p, headerSize+3)) ^= 1 }
+
+// Layout shows the bytes of an item, field by field.
+func (it Item) Layout() string {
+	raw := unsafe.Slice((*byte)(it.p), it.head().size())
+	var b strings.Builder
+	typ := reflect.TypeFor[header]()
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		fmt.Fprintf(&b, "%02d-%02d: %-17x # %s\n", f.Offset, f.Offset+f.Type.Size(), raw[f.Offset:f.Offset+f.Type.Size()], f.Name)
+	}
+	at := headerSize
+	for _, part := range []struct {
+		name string
+		n    int
+	}{{"prefix", len(textPrefix)}, {"key", int(it.head().nkey)}, {"flags and length", int(it.head().form & formSuffix)}, {"value", int(it.head().nvalue)}, {"end", 2}} {
+		fmt.Fprintf(&b, "%02d-%02d: %-17q # %s\n", at, at+part.n, raw[at:at+part.n], part.name)
+		at += part.n
+	}
+	return b.String()
+}

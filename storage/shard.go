@@ -43,6 +43,20 @@ const (
 	Present                // not absent
 )
 
+// String returns the name of the reason, as memcached's watchers write it.
+func (a Absence) String() string {
+	switch a {
+	case Missing:
+		return "not_found"
+	case Expired:
+		return "expired"
+	case Flushed:
+		return "flushed"
+	default:
+		return "found"
+	}
+}
+
 // Find returns the live item of (instance, key) and Present. An item that is expired or
 // flushed at second now is unlinked, and the zero Item returned.
 //
