@@ -22,8 +22,8 @@ const maxCondDepth = 10
 
 // Which branch of a conditional is in force, in Policy.branch.
 const (
-	branchFalse = iota
-	branchTrue
+	branchFalse uint32 = 0
+	branchTrue  uint32 = 1
 )
 
 // WithBooleans is p with other values for some of its booleans, and is as

@@ -52,3 +52,26 @@ func (p *Policy) BoundsDepthForTest(c Context) int {
 	}
 	return n
 }
+
+// WithAllowForTest is the file of p with one more allow rule, written from
+// the decoded structures.
+func (p *Policy) WithAllowForTest(source, target string, c Class, av AV) []byte {
+	t := *p.tables
+	t.rules = append(t.rules[:len(t.rules):len(t.rules)], avRule{
+		source: uint16(t.typeNames[source]), target: uint16(t.typeNames[target]), class: uint16(c), spec: ruleAllow, data: uint32(av),
+	})
+	return t.appendBinary(nil)
+}
+
+// AsVersion25ForTest is the file of a policy of version 26 as one of version
+// 25, in which only processes have role transitions.
+func (p *Policy) AsVersion25ForTest() []byte {
+	t := *p.tables
+	t.version, t.roleTrans = 25, nil
+	for _, r := range p.tables.roleTrans {
+		if r.class == uint32(p.processClass) {
+			t.roleTrans = append(t.roleTrans, r)
+		}
+	}
+	return t.appendBinary(nil)
+}

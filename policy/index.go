@@ -266,9 +266,9 @@ func (t *tables) indexCondRules() error {
 	for i := range t.conds {
 		c := &t.conds[i]
 		for j := c.first; j < c.end; j++ {
-			t.condBranch[j] = uint32(i)<<1 | branchTrue
-			if j >= c.mid {
-				t.condBranch[j] = uint32(i)<<1 | branchFalse
+			t.condBranch[j] = uint32(i) << 1
+			if j < c.mid {
+				t.condBranch[j] |= branchTrue
 			}
 		}
 	}
@@ -284,8 +284,8 @@ func (t *tables) indexCondRules() error {
 			if e.newType != 0 {
 				return t.twice("type rules inside and outside of conditionals", r)
 			}
-			// Going backwards, the false branch comes first.
-			if o := e.cond; o != 0 && (t.condNext[o-1] != 0 || t.condBranch[o-1] != t.condBranch[i]&^1|branchFalse || t.condBranch[i]&1 != branchTrue) {
+			// Going backwards, the rule in the false branch came first.
+			if o := e.cond; o != 0 && (t.condNext[o-1] != 0 || t.condBranch[o-1]^t.condBranch[i] != branchTrue) {
 				return t.twice("conditional type rules", r)
 			}
 			t.condNext[i] = e.cond
