@@ -145,32 +145,38 @@ func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, 
 		n -= c.Delta
 	}
 	*hits++
+	c.Number = n
 	var buf [20]byte
 	digits := strconv.AppendUint(buf[:0], n, 10)
+	v := it.Value()
+	if len(digits) <= len(v) && !it.Pinned() {
+		c.NewCAS = e.nextCAS()
+		it.SetCAS(c.NewCAS)
+		fillNumber(v, digits)
+		return OK
+	}
 	spec := storage.Spec{
 		Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
-		NValue: max(len(digits), len(it.Value())), Now: w.now,
+		NValue: max(len(digits), len(v)), Now: w.now,
 	}
 	h := e.hash(c)
-	next, ok := sh.Rewrite(h, it, &spec)
-	if !ok {
-		var err error
-		if next, err = sh.Alloc(h, &spec); err != nil {
-			return NoMemory
-		}
+	next, err := sh.Alloc(h, &spec)
+	if err != nil {
+		return NoMemory
 	}
 	c.NewCAS = e.nextCAS()
 	next.SetCAS(c.NewCAS)
-	// A shorter result leaves blanks behind it: the length on the wire stays.
-	v := next.Value()
+	fillNumber(next.Value(), digits)
+	sh.Link(h, next)
+	return OK
+}
+
+// fillNumber writes a number over a value that may be longer: blanks follow it,
+// and the length on the wire stays, as with memcached.
+func fillNumber(v, digits []byte) {
 	for i := copy(v, digits); i < len(v); i++ {
 		v[i] = ' '
 	}
-	if !ok {
-		sh.Link(h, next)
-	}
-	c.Number = n
-	return OK
 }
 
 // number reads the decimal number of an item as memcached's safe_strtoull does:

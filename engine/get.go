@@ -44,13 +44,14 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 			return dst, e.denial(c)
 		}
 		sh.Hit(it, w.now)
-		if c.Op == OpGat {
+		if c.Op == OpGat { // memcached counts it as a touch only
 			sh.SetExptime(it, e.exptime(c.Exptime, w.now))
 			w.counters.CmdTouch++
 			w.counters.TouchHits++
+		} else {
+			w.counters.CmdGet++
+			w.counters.GetHits++
 		}
-		w.counters.CmdGet++
-		w.counters.GetHits++
 		dst = render(sh, c, it, dst)
 		sh.Unlock()
 		if v.Audit != 0 {
@@ -64,8 +65,6 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 // as the miss it resembles, so why is storage.Missing then.
 func (w *Worker) countGetMiss(c *Call, why storage.Absence) {
 	n := &w.counters
-	n.CmdGet++
-	n.GetMisses++
 	switch why {
 	case storage.Expired:
 		n.GetExpired++
@@ -75,7 +74,10 @@ func (w *Worker) countGetMiss(c *Call, why storage.Absence) {
 	if c.Op == OpGat {
 		n.CmdTouch++
 		n.TouchMisses++
+		return
 	}
+	n.CmdGet++
+	n.GetMisses++
 }
 
 // render appends the item to dst in the call's form, or pins it when it is

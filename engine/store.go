@@ -260,9 +260,8 @@ func (e *Secured) extend(w *Worker, c *Call, sh *storage.Shard, h uint64, it sto
 	}
 	n, err := sh.Alloc(h, &spec)
 	if err != nil {
-		// memcached has one text for both reasons here.
-		w.countRefused(NoMemory)
-		return NoMemory
+		// memcached says no more than that here, whatever the reason.
+		return NotStored
 	}
 	c.NewCAS = e.nextCAS()
 	n.SetCAS(c.NewCAS)

@@ -68,6 +68,14 @@ func (w *Worker) End(idle bool) {
 	w.mu.Unlock()
 }
 
+// CountSet counts a store whose data block was broken: memcached counts it
+// though nothing is stored. CountFlush likewise counts a flush_all with a bad
+// argument.
+func (w *Worker) CountSet() { w.counters.CmdSet++ }
+
+// CountFlush is explained at CountSet.
+func (w *Worker) CountFlush() { w.counters.CmdFlush++ }
+
 // Now is the turn's time in seconds on the store's clock.
 func (w *Worker) Now() uint32 { return w.now }
 

@@ -19,3 +19,7 @@ func (sh *Shard) Adopt(it Item, label uint32, cas uint64, now uint32) {
 // Bump counts as a use for the eviction, and for nothing else: what memcached
 // does on a touch, and on an add that finds an item.
 func (sh *Shard) Bump(it Item) { touchRecent(it.head()) }
+
+// Pinned reports whether somebody is sending the item's bytes: they must not
+// change then.
+func (it Item) Pinned() bool { return it.head().state&statePinned != 0 }
