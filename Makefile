@@ -68,8 +68,15 @@ fuzz: deps ## run each fuzz target for FUZZTIME (default 10s)
 	  done; \
 	done
 
-bench: build ## side by side with Debian's memcached: ratios in one run
-	$(GO) run ./bench/sidebyside
+bench: build ## side by side with memcached: ratios in one run (10 minutes)
+	$(GO) run ./bench/sidebyside -results bench/RESULTS.md -json bench/results.json -svg bench/charts
+
+.PHONY: bench-full bench-guard
+bench-full: bench ## bench, then two unpinned threads
+	$(GO) run ./bench/sidebyside -threads 2 -pin=false -results bench/RESULTS-2threads.md -json bench/results-2threads.json
+
+bench-guard: build ## a minute side by side; fails below floors far from the noise
+	$(GO) run ./bench/guard
 
 policies: ## rebuild the compiled policies (default policy and test policies)
 	secilc -M true -c 33 -o policy/default.bin -f /dev/null policy/default.cil

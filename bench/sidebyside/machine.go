@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sememcached/bench/rig"
+)
+
+// machineReport says where the figures come from.
+type machineReport struct {
+	Processor string    `json:"processor"`
+	Cores     int       `json:"cores"`
+	MemoryMB  uint64    `json:"memory_mb"`
+	Kernel    string    `json:"kernel"`
+	Virtual   bool      `json:"virtual"`
+	Load      string    `json:"load_average_at_start"`
+	Go        string    `json:"go"`
+	Commit    string    `json:"commit"`
+	Date      time.Time `json:"date"`
+}
+
+func machine() machineReport {
+	m := machineReport{Cores: runtime.NumCPU(), Go: runtime.Version(), Commit: commit(), Date: time.Now().UTC().Truncate(time.Second)}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		m.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	var si unix.Sysinfo_t
+	if unix.Sysinfo(&si) == nil {
+		m.MemoryMB = si.Totalram * uint64(si.Unit) >> 20
+	}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			k, v, _ := strings.Cut(line, ":")
+			switch strings.TrimSpace(k) {
+			case "model name":
+				m.Processor = strings.TrimSpace(v)
+			case "flags":
+				m.Virtual = m.Virtual || strings.Contains(v, " hypervisor ")
+			}
+		}
+	}
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m.Load = strings.Join(strings.Fields(string(b))[:3], " ")
+	}
+	return m
+}
+
+// commit is the revision of the working tree, with a plus sign if files of it
+// have been changed.
+func commit() string {
+	rev, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	out := strings.TrimSpace(string(rev))
+	if exec.Command("git", "diff", "--quiet", "HEAD").Run() != nil {
+		out += "+"
+	}
+	return out
+}
+
+// versions asks every server for its version.
+func versions(kinds []rig.Kind) map[string]string {
+	out := map[string]string{}
+	for _, k := range kinds {
+		if k.Ceiling {
+			continue
+		}
+		b, err := exec.Command(k.Argv[0], append(k.Argv[1:len(k.Argv):len(k.Argv)], "-V")...).Output()
+		if err != nil {
+			out[k.Name] = "unknown"
+			continue
+		}
+		out[k.Name] = strings.TrimSpace(string(b))
+	}
+	return out
+}
+
+// commandLine is how the run can be repeated.
+func commandLine(args []string) string {
+	words := []string{"go run ./bench/sidebyside"}
+	if r := os.Getenv("RIVALS"); r != "" {
+		words[0] = fmt.Sprintf("RIVALS=%q ", r) + words[0]
+	}
+	for i := 0; i < len(args); i++ {
+		// Where the binary was built does not matter.
+		switch name := strings.TrimLeft(args[i], "-"); {
+		case name == "server":
+			i++
+		case strings.HasPrefix(name, "server="):
+		default:
+			words = append(words, args[i])
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// plainCommand is a server's command without the directory of its binary.
+func plainCommand(s string) string {
+	bin, rest, _ := strings.Cut(s, " ")
+	return filepath.Base(bin) + " " + rest
+}
+
+func describe(s *settings) string {
+	where := "nothing pinned"
+	if s.pin {
+		where = "the server pinned to core 0, the generator to core 1"
+	}
+	return fmt.Sprintf("%d repetitions of %v after %v of warming up; %d server thread(s), as many of the generator; %s",
+		s.reps, s.time, s.warm, s.threads, where)
+}
