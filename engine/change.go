@@ -34,7 +34,7 @@ func (e *Secured) lookup(w *Worker, c *Call) (sh *storage.Shard, it storage.Item
 	for {
 		g := w.enter(c)
 		sh = e.store.Lock(h)
-		it, _ = sh.Find(h, 0, c.Key, w.now)
+		it = w.find(sh, h, c.Key)
 		if it.Nil() {
 			sh.Unlock()
 			return nil, it, ad, Miss

@@ -17,10 +17,10 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 	for {
 		g := w.enter(c)
 		sh := e.store.Lock(h)
-		it, why := sh.Find(h, 0, c.Key, w.now)
+		it := w.find(sh, h, c.Key)
 		if it.Nil() {
 			sh.Unlock()
-			w.countGetMiss(c, why)
+			w.countGetMiss(c)
 			return dst, Miss
 		}
 		label := avc.SID(it.Label())
@@ -32,7 +32,7 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 			case OK:
 				continue
 			case Denied:
-				w.countGetMiss(c, storage.Missing)
+				w.countGetMiss(c)
 				return dst, e.denial(c)
 			}
 			return dst, st
@@ -40,7 +40,7 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 		if !v.Allowed {
 			sh.Unlock()
 			w.audit(g, c, v, label, avc.ClassItem)
-			w.countGetMiss(c, storage.Missing)
+			w.countGetMiss(c)
 			return dst, e.denial(c)
 		}
 		sh.Hit(it, w.now)
@@ -61,23 +61,29 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 	}
 }
 
-// countGetMiss counts a get that found nothing, or was denied: a denial counts
-// as the miss it resembles, so why is storage.Missing then.
-func (w *Worker) countGetMiss(c *Call, why storage.Absence) {
-	n := &w.counters
+// find looks up the live item of a key. An item that is expired or flushed is
+// counted, whoever looked, as memcached does.
+func (w *Worker) find(sh *storage.Shard, h uint64, key []byte) storage.Item {
+	it, why := sh.Find(h, 0, key, w.now)
 	switch why {
 	case storage.Expired:
-		n.GetExpired++
+		w.counters.GetExpired++
 	case storage.Flushed:
-		n.GetFlushed++
+		w.counters.GetFlushed++
 	}
+	return it
+}
+
+// countGetMiss counts a get that found nothing, or was denied: a denial counts
+// as the miss it resembles.
+func (w *Worker) countGetMiss(c *Call) {
 	if c.Op == OpGat {
-		n.CmdTouch++
-		n.TouchMisses++
+		w.counters.CmdTouch++
+		w.counters.TouchMisses++
 		return
 	}
-	n.CmdGet++
-	n.GetMisses++
+	w.counters.CmdGet++
+	w.counters.GetMisses++
 }
 
 // render appends the item to dst in the call's form, or pins it when it is

@@ -54,7 +54,7 @@ func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
 	for {
 		g := w.enter(c)
 		sh := e.store.Lock(h)
-		it, _ := sh.Find(h, 0, c.Key, w.now)
+		it := w.find(sh, h, c.Key)
 		if it.Nil() {
 			sh.Unlock()
 			break
@@ -107,7 +107,7 @@ func (e *Secured) storeOnce(w *Worker, c *Call) Status {
 		}
 		var q mac.Question
 		sh := e.store.Lock(h)
-		it, _ := sh.Find(h, 0, c.Key, w.now)
+		it := w.find(sh, h, c.Key)
 		if !it.Nil() {
 			label := avc.SID(it.Label())
 			v, ok := w.check(g, c, label, avc.ClassItem, row.Exists)
