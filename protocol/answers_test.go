@@ -16,7 +16,7 @@ import (
 //	> bytes sent
 //	< bytes received; close at the end if the server then closed
 func TestAnswers(t *testing.T) {
-	for _, file := range []string{"classic", "meta"} {
+	for _, file := range []string{"classic", "meta", "binary"} {
 		t.Run(file, func(t *testing.T) { testAnswers(t, "testdata/answers/"+file) })
 	}
 }

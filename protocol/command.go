@@ -38,7 +38,7 @@ const (
 	Watch
 	RefreshCerts
 	Extstore
-	// MetaNoop is "mn".
+	// MetaNoop is "mn", and noop of the binary protocol.
 	MetaNoop
 
 	// The meta commands, if Limits.Meta is set.
@@ -48,6 +48,13 @@ const (
 	MetaDelete     // md
 	MetaArithmetic // ma
 	MetaDebug      // me
+
+	// What only the binary protocol has. Its other opcodes are the commands above,
+	// those with a key in the reply and the quiet ones included.
+
+	SASLList // the mechanisms
+	SASLAuth // the mechanism is the Key, the first message the Data
+	SASLStep // the same for what follows
 
 	// The commands that memcached does not have.
 
@@ -108,6 +115,9 @@ var commandNames = [numCommands]string{
 	MetaDelete:     "md",
 	MetaArithmetic: "ma",
 	MetaDebug:      "me",
+	SASLList:       "sasl list",
+	SASLAuth:       "sasl auth",
+	SASLStep:       "sasl step",
 	MacWhoami:      "mac whoami",
 	MacLabel:       "mac label",
 	MacCheck:       "mac check",
@@ -125,5 +135,5 @@ func (c Command) String() string {
 	return commandNames[c]
 }
 
-// Stores reports whether the text form of c carries a data block.
+// Stores reports whether c carries a value that it stores.
 func (c Command) Stores() bool { return c >= Set && c <= CAS || c == MetaSet }

@@ -135,3 +135,41 @@ func checkKeys(t *testing.T, input []byte) {
 	}
 	t.Fatalf("%q: more hints than bytes", input)
 }
+
+// FuzzBinary: the same for frames, whose printer is the test's own.
+func FuzzBinary(f *testing.F) {
+	for opcode := range byte(0x26) {
+		var all []byte
+		for _, frame := range everyFrame(opcode) {
+			f.Add(frame, int(opcode), 16)
+			all = append(all, frame...)
+		}
+		f.Add(all, int(opcode)*7, 0)
+	}
+	f.Fuzz(func(t *testing.T, input []byte, cut, inline int) {
+		if len(input) > 0 {
+			input[0] = protocol.MagicRequest
+		}
+		limits := protocol.Limits{Inline: inline}
+		want, _ := script(input, limits, nil)
+		if len(input) > 1 {
+			cut = 1 + int(uint(cut)%uint(len(input)-1))
+			if got, _ := script(input, limits, []int{cut}); got != want {
+				t.Fatalf("%x cut at %d:\n%swhole:\n%s", input, cut, got, want)
+			}
+		}
+		var r protocol.Request
+		n, out, _ := protocol.ParseBinary(input, &limits, &r)
+		switch {
+		case n < 0 || n > len(input):
+			t.Fatalf("%x: n is %d of %d", input, n, len(input))
+		case (out == protocol.NeedMore || out == protocol.Close) != (n == 0):
+			t.Fatalf("%x: %v consumes %d", input, out, n)
+		case out == protocol.NeedMore && r.Need <= len(input):
+			t.Fatalf("%x: needs %d of %d", input, r.Need, len(input))
+		case out == protocol.Ready && (len(r.Key) > protocol.KeyMax || len(r.Data) != r.NBytes):
+			t.Fatalf("%x: key of %d bytes, data of %d, NBytes %d", input, len(r.Key), len(r.Data), r.NBytes)
+		}
+		checkKeys(t, input)
+	})
+}

@@ -1,12 +1,16 @@
 package protocol
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // A KeyScanner walks the complete commands of a receive buffer and yields the
 // keys they are about, so that a server can bring the items into the processor's
 // cache before it executes the first command. It is advisory: it understands
 // commands as far as that is cheap, stops at what it does not, and may yield
-// bytes that no command uses as a key. It never leaves the buffer.
+// bytes that no command uses as a key. It never leaves the buffer. Text and binary
+// requests are told apart by their first byte.
 //
 //	scan := protocol.ScanKeys(buf)
 //	for key := scan.Next(); key != nil; key = scan.Next() { ... }
@@ -32,6 +36,13 @@ func (s *KeyScanner) Next() []byte {
 				return key
 			}
 		}
+		if len(s.rest) > 0 && s.rest[0] == MagicRequest {
+			key := s.frame()
+			if len(key) > 0 {
+				return key
+			}
+			continue
+		}
 		lf := bytes.IndexByte(s.rest, '\n')
 		if lf < 0 {
 			return nil
@@ -45,6 +56,23 @@ func (s *KeyScanner) Next() []byte {
 			return key
 		}
 	}
+}
+
+// frame looks at one frame of the binary protocol and returns its key. Without
+// a whole header it goes to the end.
+func (s *KeyScanner) frame() (key []byte) {
+	if len(s.rest) < headerLen {
+		s.rest = nil
+		return nil
+	}
+	start := headerLen + int(s.rest[4])
+	end := start + int(binary.BigEndian.Uint16(s.rest[2:]))
+	next := int64(headerLen) + int64(binary.BigEndian.Uint32(s.rest[8:]))
+	if end <= len(s.rest) && end-start <= KeyMax {
+		key = s.rest[start:end:end]
+	}
+	s.rest = s.rest[min(next, int64(len(s.rest))):]
+	return key
 }
 
 // line looks at one line. It leaves the keys of a get in s.keys, skips the data

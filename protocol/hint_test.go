@@ -20,6 +20,9 @@ func TestScanKeys(t *testing.T) {
 		{"get " + long + " b\r\ndelete " + long + "\r\nget c\r\n", "b c"},
 		{"set a 0 0 x\r\nget b\r\n", "b"},
 		{"set a 0 0 -1\r\nset b\r\nset c 0 0 2147483647\r\nget d\r\n", "c"},
+		{string(frame(0, "", "a", "", 0)) + string(frame(1, "12345678", "b", "value", 0)) + string(frame(0x0a, "", "", "", 0)) + string(frame(4, "", "c", "", 0)), "a b c"},
+		{string(frame(0, "", "a", "", 0)) + string(frame(0, "", long, "", 0)) + string(frame(0, "", "b", "", 0))[:24], "a"},
+		{string(frame(0, "", "a", "", 0))[:23], ""},
 		{"\r\n\nget \r\n\xff\xff", ""},
 	} {
 		var got []string

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -40,6 +41,23 @@ func TestParseDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestParseBinaryDoesNotAllocate(t *testing.T) {
+	var r protocol.Request
+	buf := make([]byte, 0, 4096)
+	for opcode := range 256 {
+		for _, f := range everyFrame(byte(opcode)) {
+			if n := testing.AllocsPerRun(20, func() {
+				_, _, status := protocol.ParseBinary(f, nil, &r)
+				_ = protocol.AppendBinaryError(buf, &r, status)
+				_ = protocol.AppendBinaryValue(buf, &r, 1, f, 2)
+				_ = protocol.AppendBinaryMiss(buf, &r)
+			}); n != 0 {
+				t.Errorf("opcode %#x: %v allocations", opcode, n)
+			}
+		}
+	}
+}
+
 func TestComposeDoesNotAllocate(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	key, value := []byte("key"), make([]byte, 100)
@@ -65,6 +83,20 @@ func TestComposeDoesNotAllocate(t *testing.T) {
 // no more and no less.
 func TestEveryCommandParses(t *testing.T) {
 	seen := map[protocol.Command]string{}
+	for opcode := range 256 {
+		for _, f := range everyFrame(byte(opcode)) {
+			var r protocol.Request
+			if n, out, _ := protocol.ParseBinary(f, nil, &r); out == protocol.Ready && n == len(f) {
+				seen[r.Command] = fmt.Sprintf("%x", f)
+			}
+		}
+	}
+	for _, c := range []protocol.Command{protocol.Get, protocol.Set, protocol.Add, protocol.Replace, protocol.Append, protocol.Prepend, protocol.Delete, protocol.Incr, protocol.Decr,
+		protocol.Touch, protocol.Gat, protocol.FlushAll, protocol.MetaNoop, protocol.Version, protocol.Quit, protocol.Stats} {
+		if seen[c] == "" {
+			t.Errorf("%s: no frame parses to it", c)
+		}
+	}
 	for _, text := range everyRequest {
 		var r protocol.Request
 		n, out, _ := protocol.Parse([]byte(text), &protocol.Limits{Meta: true}, &r)
@@ -107,6 +139,26 @@ func BenchmarkParse(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if n, _, _ := protocol.Parse(input, &protocol.Limits{Meta: true}, &r); n != len(input) {
+					b.Fatal(n)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkParseBinary(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		input []byte
+	}{
+		{"get", frame(0x00, "", "user:1234567890", "", 0)},
+		{"set", frame(0x01, "\x00\x00\x00\x00\x00\x00\x00\x00", "user:1234567890", strings.Repeat("v", 100), 0)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var r protocol.Request
+			b.ReportAllocs()
+			for b.Loop() {
+				if n, _, _ := protocol.ParseBinary(c.input, nil, &r); n != len(c.input) {
 					b.Fatal(n)
 				}
 			}

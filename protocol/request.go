@@ -29,6 +29,8 @@ type Limits struct {
 	NoMac bool
 	// Meta makes the meta commands mg, ms, md, ma and me known. mn is always.
 	Meta bool
+	// Unauthenticated refuses every binary request but version and those of SASL.
+	Unauthenticated bool
 }
 
 func (l *Limits) inline() int {
@@ -59,7 +61,8 @@ const (
 	// Reply: the request is over. n bytes are consumed, then Request.Swallow more
 	// are to be discarded as they come, and then the reply is to be sent: it is
 	// a line of this package, empty if the client wanted none. Request.Command is
-	// the command where it was recognized, else None.
+	// the command where it was recognized, else None. After a binary request the
+	// connection is then to be closed if Request.Hangup.
 	Reply
 	// Close: the connection is to be closed without a word about this request,
 	// after the replies to earlier ones. n is 0.
@@ -68,7 +71,7 @@ const (
 	// The next NBytes+2 bytes are its data block, of which the buffer may hold a
 	// part. The caller takes them, checks that the last two are CR LF and else
 	// answers ReplyBadDataChunk (nothing if Noreply), having consumed all of them
-	// either way.
+	// either way. A binary data block is NBytes bytes long and has no such end.
 	Upload
 )
 
@@ -117,7 +120,8 @@ type Request struct {
 	Exptime int64
 	// NBytes is the length of the data block in bytes, without CR LF.
 	NBytes int
-	// Data is the data block without CR LF. It is set on Ready only.
+	// Data is the data block without CR LF. It is set on Ready only, and may be
+	// empty.
 	Data []byte
 	// CAS is the unique of a cas request.
 	CAS uint64
@@ -136,6 +140,14 @@ type Request struct {
 	// Meta belongs to the meta commands and is undefined for others.
 	Meta Meta
 
+	// IsBinary says that the request came in the binary protocol, to which Binary
+	// belongs; it is undefined for text.
+	IsBinary bool
+	Binary   Binary
+	// Hangup says, on Reply, that the connection is to be closed after the reply.
+	// Only the binary protocol has such errors.
+	Hangup bool
+
 	// Swallow is, on Reply, the number of bytes after the n consumed ones that
 	// belong to the request: the data block and its CR LF. They may not have been
 	// received yet.
@@ -153,12 +165,14 @@ type Request struct {
 }
 
 // reset clears what a parser does not set in every case. Meta and decoded are
-// left to the meta commands: clearing them costs more than parsing a get.
+// left to the meta commands, Binary to the binary protocol: clearing them all
+// would cost as much as parsing a get.
 func (r *Request) reset() {
 	r.Command, r.Noreply, r.BadChunk = None, false, false
 	r.Key, r.Keys, r.Data, r.Args, r.Context, r.Perms = nil, nil, nil, nil, nil, nil
 	r.Flags, r.Exptime, r.NBytes, r.CAS, r.Delta = 0, 0, 0, 0, 0
 	r.Swallow, r.Need, r.Scanned = 0, 0, 0
+	r.IsBinary, r.Hangup = false, false
 }
 
 // NextToken returns the first space-separated token of args and the text after

@@ -23,12 +23,16 @@ type session struct {
 	swallow int
 	after   string // to be sent when swallow is 0
 
+	binary  bool // since the first byte
+	decided bool
+
 	upload  bool
 	request protocol.Request // of the upload; its slices are copies
 
 	sent   strings.Builder
 	closed bool
-	calls  int // of the parser
+	cutOff bool // by Close
+	calls  int  // of the parser
 }
 
 // feed hands over the next bytes of the client.
@@ -52,12 +56,16 @@ func (s *session) step() bool {
 		return true
 	case s.upload:
 		n := s.request.NBytes
-		if len(s.buf) < n+2 {
+		end := n + 2
+		if s.binary {
+			end = n
+		}
+		if len(s.buf) < end {
 			return false
 		}
 		s.upload = false
 		r := &s.request
-		if s.buf[n] != '\r' || s.buf[n+1] != '\n' {
+		if !s.binary && (s.buf[n] != '\r' || s.buf[n+1] != '\n') {
 			r.BadChunk = true
 			reply := []byte(protocol.ReplyBadDataChunk)
 			if r.Noreply {
@@ -68,14 +76,17 @@ func (s *session) step() bool {
 			r.Data = s.buf[:n:n]
 			s.finish(r, protocol.Ready, nil)
 		}
-		s.buf = s.buf[n+2:]
+		s.buf = s.buf[end:]
 		return true
 	case len(s.buf) == 0 || len(s.buf) < s.need:
 		return false
 	}
 	var r protocol.Request
 	s.calls++
-	n, out, reply := protocol.ParseFrom(s.buf, s.scanned, &s.limits, &r)
+	if !s.decided {
+		s.decided, s.binary = true, s.buf[0] == protocol.MagicRequest
+	}
+	n, out, reply := s.parse(&r)
 	s.need, s.scanned = 0, 0
 	switch out {
 	case protocol.NeedMore:
@@ -85,7 +96,7 @@ func (s *session) step() bool {
 		s.need, s.scanned = r.Need, r.Scanned
 		return false
 	case protocol.Close:
-		s.closed = true
+		s.closed, s.cutOff = true, true
 		return false
 	case protocol.Upload:
 		s.upload = true
@@ -99,6 +110,18 @@ func (s *session) step() bool {
 	return true
 }
 
+// parse calls the parser of the connection's protocol.
+func (s *session) parse(r *protocol.Request) (n int, out protocol.Outcome, reply []byte) {
+	if !s.binary {
+		return protocol.ParseFrom(s.buf, s.scanned, &s.limits, r)
+	}
+	n, out, status := protocol.ParseBinary(s.buf, &s.limits, r)
+	if out == protocol.Reply {
+		reply = protocol.AppendBinaryError(nil, r, status)
+	}
+	return n, out, reply
+}
+
 // finish lets handle answer a complete request.
 func (s *session) finish(r *protocol.Request, out protocol.Outcome, reply []byte) {
 	send, quit := s.handle(r, out, reply)
@@ -107,14 +130,14 @@ func (s *session) finish(r *protocol.Request, out protocol.Outcome, reply []byte
 	} else {
 		s.sent.WriteString(send)
 	}
-	s.closed = s.closed || quit
+	s.closed = s.closed || quit || r.Hangup
 }
 
 // show prints what a parser found as one line.
 func show(r *protocol.Request, out protocol.Outcome, reply []byte) string {
 	var b strings.Builder
 	if out == protocol.Reply {
-		fmt.Fprintf(&b, "reply %q", reply)
+		fmt.Fprintf(&b, "reply %+q", reply)
 		if r.Command != protocol.None {
 			fmt.Fprintf(&b, " to %s", r.Command)
 		}
@@ -123,6 +146,9 @@ func show(r *protocol.Request, out protocol.Outcome, reply []byte) string {
 		}
 		if r.Swallow > 0 {
 			fmt.Fprintf(&b, " swallow=%d", r.Swallow)
+		}
+		if r.Hangup {
+			b.WriteString(" hangup")
 		}
 		return b.String()
 	}
@@ -159,7 +185,19 @@ func show(r *protocol.Request, out protocol.Outcome, reply []byte) string {
 	if r.Command >= protocol.MetaGet && r.Command <= protocol.MetaDebug {
 		b.WriteString(showMeta(&r.Meta))
 	}
-	if r.Command.Stores() {
+	if r.IsBinary {
+		fmt.Fprintf(&b, " op=%#02x", r.Binary.Opcode)
+		if r.Command == protocol.Incr || r.Command == protocol.Decr {
+			fmt.Fprintf(&b, " initial=%d create=%v", r.Binary.Initial, r.Binary.Create)
+		}
+		if r.Binary.Quiet {
+			b.WriteString(" quiet")
+		}
+		if r.Binary.WithKey {
+			b.WriteString(" withkey")
+		}
+	}
+	if r.Command.Stores() || r.Command == protocol.SASLAuth || r.Command == protocol.SASLStep {
 		if len(r.Data) > 64 {
 			fmt.Fprintf(&b, " data=%d bytes", len(r.Data))
 		} else {
@@ -195,7 +233,7 @@ func script(input []byte, limits protocol.Limits, cuts []int) (text string, call
 	s := session{limits: limits}
 	s.handle = func(r *protocol.Request, out protocol.Outcome, reply []byte) (string, bool) {
 		line := show(r, out, reply) + "\n"
-		if out == protocol.Ready && isAdmin(r.Command) {
+		if out == protocol.Ready && isAdmin(r.Command) && !r.IsBinary {
 			line += showAdmin(r)
 		}
 		return line, r.Command == protocol.Quit
@@ -212,7 +250,7 @@ func script(input []byte, limits protocol.Limits, cuts []int) (text string, call
 		s.sent.WriteString("close\n")
 	case s.swallow > 0:
 		fmt.Fprintf(&s.sent, "swallowing %d\n", s.swallow)
-	case len(s.buf) > 0 || s.upload:
+	case len(s.buf) > 0 || s.upload && s.request.NBytes > 0:
 		s.sent.WriteString("waiting\n")
 	}
 	return s.sent.String(), s.calls

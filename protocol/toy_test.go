@@ -68,6 +68,9 @@ func (c *toy) put(key, value []byte, flags uint32, exptime int64) *toyItem {
 
 // handle answers a request; it is a session's handle.
 func (c *toy) handle(r *protocol.Request, out protocol.Outcome, reply []byte) (send string, quit bool) {
+	if r.IsBinary {
+		return c.binary(r, out, reply)
+	}
 	if r.Command.Stores() && len(r.Key) > 0 && r.NBytes > toyTooLong {
 		if r.Command == protocol.Set || r.Command == protocol.MetaSet {
 			delete(c.items, string(r.Key))
