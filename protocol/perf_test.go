@@ -91,8 +91,10 @@ func TestEveryCommandParses(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range []protocol.Command{protocol.Get, protocol.Set, protocol.Add, protocol.Replace, protocol.Append, protocol.Prepend, protocol.Delete, protocol.Incr, protocol.Decr,
-		protocol.Touch, protocol.Gat, protocol.FlushAll, protocol.MetaNoop, protocol.Version, protocol.Quit, protocol.Stats} {
+	for _, c := range []protocol.Command{
+		protocol.Get, protocol.Set, protocol.Add, protocol.Replace, protocol.Append, protocol.Prepend, protocol.Delete, protocol.Incr, protocol.Decr,
+		protocol.Touch, protocol.Gat, protocol.FlushAll, protocol.MetaNoop, protocol.Version, protocol.Quit, protocol.Stats,
+	} {
 		if seen[c] == "" {
 			t.Errorf("%s: no frame parses to it", c)
 		}

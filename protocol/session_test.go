@@ -217,8 +217,13 @@ func showMeta(m *protocol.Meta) string {
 		value any
 		zero  bool
 	}{
-		{"mode", string(rune(m.Mode)), m.Mode == 0}, {"ttl", m.TTL, m.TTL == 0}, {"vivify", m.Vivify, m.Vivify == 0}, {"recache", m.Recache, m.Recache == 0},
-		{"newcas", m.NewCAS, m.NewCAS == 0}, {"initial", m.Initial, m.Initial == 0}, {"binary", m.Binary, !m.Binary},
+		{"mode", string(rune(m.Mode)), m.Mode == 0},
+		{"ttl", m.TTL, m.TTL == 0},
+		{"vivify", m.Vivify, m.Vivify == 0},
+		{"recache", m.Recache, m.Recache == 0},
+		{"newcas", m.NewCAS, m.NewCAS == 0},
+		{"initial", m.Initial, m.Initial == 0},
+		{"binary", m.Binary, !m.Binary},
 	} {
 		if !f.zero {
 			fmt.Fprintf(&b, " %s=%v", f.name, f.value)

@@ -206,69 +206,6 @@ func parseKeys(r *Request, args, rest []byte, n int) (int, Outcome, []byte) {
 	return n, Ready, nil
 }
 
-// parseStore: <command> <key> <flags> <exptime> <bytes> [<cas>] [noreply]
-func parseStore(r *Request, c Command, args, in []byte, n int, limits *Limits) (int, Outcome, []byte) {
-	r.Command = c
-	// The texts from flags, exptime and cas on are kept: the loose numbers read
-	// the rest of the line.
-	key, flagsText := NextToken(args)
-	_, exptimeText := NextToken(flagsText)
-	_, lengthText := NextToken(exptimeText)
-	length, casText := NextToken(lengthText)
-	if length == nil {
-		return n, Reply, replyBadFormat
-	}
-	nbytes, ok := ParseInt32(length)
-	if !ok || nbytes < 0 || nbytes > NBytesMax {
-		return n, Reply, replyBadFormat
-	}
-	if len(casText) > 0 {
-		last, _ := lastToken(args, tokensMax-1)
-		r.Noreply = isNoreply(last)
-	}
-	r.NBytes = int(nbytes)
-	r.Swallow = r.NBytes + 2
-	if len(key) > KeyMax {
-		return refuse(r, n, replyBadFormat)
-	}
-	r.Key = key
-	if r.Flags, ok = looseUint32(flagsText); !ok {
-		return refuse(r, n, replyBadFormat)
-	}
-	seconds, ok := looseInt32(exptimeText)
-	if !ok {
-		return refuse(r, n, replyBadFormat)
-	}
-	r.Exptime = int64(seconds)
-	if c == CAS {
-		if r.CAS, ok = looseUint64(casText); !ok {
-			return refuse(r, n, replyBadFormat)
-		}
-	}
-	r.Swallow = 0
-	return parseBlock(r, in, n, limits)
-}
-
-// parseBlock reads the data block of a storing request whose line, n bytes of
-// in, is good.
-func parseBlock(r *Request, in []byte, n int, limits *Limits) (int, Outcome, []byte) {
-	end := n + r.NBytes
-	if len(in) < end+2 {
-		if r.NBytes > limits.inline() {
-			return n, Upload, nil
-		}
-		r.reset()
-		r.Need = end + 2
-		return 0, NeedMore, nil
-	}
-	if in[end] != '\r' || in[end+1] != '\n' {
-		r.BadChunk = true
-		return refuse(r, end+2, replyBadDataChunk)
-	}
-	r.Data = in[n:end:end]
-	return end + 2, Ready, nil
-}
-
 // parseDelete: delete <key> [noreply]; other tokens are ignored.
 func parseDelete(r *Request, args []byte, n int) (int, Outcome, []byte) {
 	r.Command = Delete
