@@ -348,8 +348,8 @@ func (a *auditor) stats(num func(string, uint64)) {
 }
 
 // auditPolicyLoad records that a policy or its booleans have changed.
-func (m *Monitor) auditPolicyLoad() {
-	m.audit.put(&Record{}, auditPolicyLoad, fmt.Sprintf("op=load_policy lsm=selinux seqno=%d res=1", m.gen.Load().Seq))
+func (m *Monitor) auditPolicyLoad(seqno uint32) {
+	m.audit.put(&Record{}, auditPolicyLoad, fmt.Sprintf("op=load_policy lsm=selinux seqno=%d res=1", seqno))
 }
 
 // auditEnforcing records a change of mode.

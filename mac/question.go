@@ -59,7 +59,9 @@ func (q Question) normal() Question {
 }
 
 // Answer belongs to generation Seq, in which it was computed, and must not be
-// used for another. The zero value denies.
+// used for another. Seq 0 is of none: the kernel's state has moved under the
+// question, Err is ErrStale, and it is to be asked again in the generation now in
+// force. The zero value denies.
 //
 // A SID in the answer to AskContext carries a reference that the receiver
 // releases, each receiver its own. A SID in the answer to AskCreate carries
@@ -190,7 +192,8 @@ type waiting struct {
 // Ask answers q in generation g on another goroutine, by w.Answered(tag, q,
 // answer); q is as given here. Equal questions of one generation that are under
 // way are computed once. A panic or an error of the security server is a failed
-// answer. If the kernel's state has moved from g, the answer is ErrStale.
+// answer. If the kernel's state has moved from g, the answer is of no generation
+// and comes when the state has been read again.
 func (m *Monitor) Ask(g *Generation, q Question, w Waiter, tag uint64) {
 	k := flightKey{g.Seq, q.normal()}
 	s := &m.asker
@@ -269,8 +272,11 @@ func (m *Monitor) answer(g *Generation, q Question) Answer {
 	}
 	if g.building {
 		// Wait for the state to be read, so that whoever asks again finds it.
-		m.settle()
-		return failed(g.Seq, ErrStale)
+		if err := m.settle(); err != nil {
+			m.n.failures.Add(1)
+			return failed(g.Seq, err)
+		}
+		return failed(0, ErrStale)
 	}
 	// Between a worker's look-up and here somebody else may have asked. Not so
 	// for AskContext: the remembered SID is safe to retain only in an epoch, and
@@ -286,6 +292,7 @@ func (m *Monitor) answer(g *Generation, q Question) Answer {
 	m.n.inFlight.Add(-1)
 	if errors.Is(a.Err, ErrStale) {
 		m.n.stale.Add(1)
+		m.expire(g)
 		return a
 	}
 	if a.Decision.Failed {
@@ -342,7 +349,7 @@ func (m *Monitor) compute(g *Generation, q Question) (a Answer) {
 		a.Err = err
 		return a
 	case errors.Is(err, ErrStale):
-		return failed(g.Seq, err)
+		return failed(0, ErrStale)
 	}
 	return failed(g.Seq, fmt.Errorf("%w: %w", ErrUndecided, err))
 }
