@@ -63,6 +63,7 @@ type conn struct {
 	// During a turn.
 	input []byte // what has been received and not been executed
 	owned bool   // input is in, not a part of loop.area
+	large bool   // more than -R requests: executed after the others
 	nseg  int32  // replies of this turn: number, first and last of loop.segs
 	first int32
 	last  int32

@@ -22,9 +22,9 @@
 //	epoll_wait -> Begin -> receive all -> hint all -> execute all -> send all -> End
 //
 // Every ready connection is read once into a buffer that the connections of the
-// loop share; all keys in it are hashed and prefetched; then the commands are
-// executed, at most -R of one connection before the next one has its turn; and
-// each connection's replies leave in one send. A request at depth one costs two
+// loop share; the keys in it are hashed and prefetched; then the commands are
+// executed, those of connections with more than -R requests last; and each
+// connection's replies leave in one send. A request at depth one costs two
 // system calls, recv and send: sockets are registered once, edge-triggered, and
 // a short read is taken as the end of the input.
 //

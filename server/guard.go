@@ -10,14 +10,14 @@ import (
 // runGuarded is run with the panic policy: what a client can provoke in parsing
 // and dispatch costs it its connection; what happened inside the engine or the
 // store may have left a lock held or an item half written, and ends the process.
-func (l *loop) runGuarded(c *conn) (more bool) {
+func (l *loop) runGuarded(c *conn, budget int) (more bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			l.rescue(c, v)
 			more = false
 		}
 	}()
-	return l.run(c, l.budget)
+	return l.run(c, budget)
 }
 
 // rescue deals with a panic that a connection's input caused.

@@ -22,6 +22,9 @@ func (l *loop) get(c *conn, r *protocol.Request) outcome {
 				return block
 			}
 		}
+		if c.nkeys >= hintKeys && c.nkeys%hintGroup == 0 {
+			l.prefetchKeys(r.Keys)
+		}
 		var st engine.Status
 		l.out, st = l.eng.Get(l.worker, k, l.out)
 		switch st {

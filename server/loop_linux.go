@@ -21,7 +21,8 @@ const (
 	longInput  = 32 << 10  // input above this is received into the connection's own buffer
 	outFlush   = 256 << 10 // replies of one turn above this are sent at once
 	maxSegs    = maxParts - 4
-	hintKeys   = 128 // keys prefetched ahead of execution
+	hintGroup  = 128 // connections are executed together until they have this many keys
+	hintKeys   = 256 // keys prefetched ahead of execution
 
 	rawWait   = 5                      // ms of epoll_wait that keep the P
 	drainTime = 5 * time.Second        // a graceful stop waits this long for verdicts and slow readers

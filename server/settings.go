@@ -23,7 +23,7 @@ type Settings struct {
 
 	MaxConns     int // -c: simultaneous clients; 0 means 1024
 	Threads      int // -t: event loops; 0 means 4
-	ReqsPerEvent int // -R: requests of one connection before the next is served; 0 means 20
+	ReqsPerEvent int // -R: a connection with more requests at once waits for the others; 0 means 20
 	Backlog      int // -b: listen(2) backlog; 0 means 1024
 	Verbosity    int // -v: 0..2 as memcached, above 2 is 2
 

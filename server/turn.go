@@ -6,8 +6,11 @@ import (
 	"sememcached/protocol"
 )
 
-// turn receives from every ready connection, executes what has come, in rounds
-// of at most -R requests each, and sends the replies.
+// turn receives from every ready connection, executes what has come, and sends
+// the replies. Connections with at most -R requests go first, and their replies
+// leave before the others' are executed: a client that sends thousands of
+// commands at once delays only its like. No connection has more than one read
+// executed in a turn.
 func (l *loop) turn() {
 	if len(l.ready) == 0 {
 		return
@@ -21,41 +24,40 @@ func (l *loop) turn() {
 	work := l.batch[:0]
 	for _, c := range l.batch {
 		c.queued = false
-		if c.fd < 0 {
-			continue
-		}
-		if l.receive(c, chunk) {
+		if c.fd >= 0 && l.receive(c, chunk) {
 			work = append(work, c)
 		}
 	}
+	if len(work) > 1 {
+		work = l.small(work)
+	}
 	for len(work) > 0 {
-		work = l.round(work)
+		work = l.large(work)
 	}
 	clear(l.batch)
 	l.flushAll()
 }
 
-// round executes at most -R requests of every connection in work, and returns
-// those that have more.
-func (l *loop) round(work []*conn) []*conn {
-	more := work[:0]
+// small executes the connections that have at most -R requests and returns the
+// others.
+func (l *loop) small(work []*conn) (rest []*conn) {
+	rest = work[:0]
 	for len(work) > 0 {
 		// As many connections as can be prefetched for together.
-		group, keys := 0, 0
-		for group < len(work) && keys < hintKeys {
-			keys = l.hint(work[group].input, keys)
+		keys, group := 0, 0
+		for group < len(work) && keys < hintGroup {
+			c := work[group]
 			group++
+			n := l.scan(c.input, keys, min(keys+l.budget+1, hintKeys))
+			if c.large = n-keys > l.budget; !c.large {
+				keys = n
+			}
 		}
-		for i := range keys {
-			l.eng.Prefetch(l.hashes[i], 1)
-		}
+		l.prefetch(keys)
 		for _, c := range work[:group] {
-			if l.runGuarded(c) {
+			if c.large || l.runGuarded(c, l.budget) {
 				l.n.yields++
-				more = append(more, c)
-				if c.nseg >= maxSegs {
-					l.flush(c)
-				}
+				rest = append(rest, c)
 			} else {
 				l.settle(c)
 			}
@@ -65,24 +67,72 @@ func (l *loop) round(work []*conn) []*conn {
 		}
 		work = work[group:]
 	}
+	if len(rest) > 0 {
+		l.flushAll()
+	}
+	return rest
+}
+
+// large executes all the input of the connections, as far as prefetching
+// reaches, and returns those that have more.
+func (l *loop) large(work []*conn) (more []*conn) {
+	more = work[:0]
+	for len(work) > 0 {
+		keys, group := 0, 0
+		for group < len(work) && keys < hintGroup {
+			keys = l.scan(work[group].input, keys, hintKeys)
+			group++
+		}
+		l.prefetch(keys)
+		for _, c := range work[:group] {
+			if l.runGuarded(c, hintKeys) {
+				more = append(more, c)
+			} else {
+				l.settle(c)
+			}
+			if len(l.out) > outFlush || c.nseg >= maxSegs {
+				l.flushAll()
+			}
+		}
+		work = work[group:]
+	}
 	return more
 }
 
-// hint prefetches the index lines of the keys at the start of input, the first
-// of which becomes number n of this pass, and returns the next number.
-func (l *loop) hint(input []byte, n int) int {
+// scan hashes the keys at the start of input, of which the first becomes number
+// n of this pass and the last number limit-1, and returns the next number.
+func (l *loop) scan(input []byte, n, limit int) int {
 	scan := protocol.ScanKeys(input)
-	for n < hintKeys {
+	for n < limit {
 		key := scan.Next()
 		if key == nil {
 			break
 		}
-		h := l.eng.Hash(key)
-		l.hashes[n] = h
+		l.hashes[n] = l.eng.Hash(key)
 		n++
-		l.eng.Prefetch(h, 0)
 	}
 	return n
+}
+
+// prefetch brings the index lines of the first n hashes of this pass, then the
+// items.
+func (l *loop) prefetch(n int) {
+	for _, h := range l.hashes[:n] {
+		l.eng.Prefetch(h, 0)
+	}
+	for _, h := range l.hashes[:n] {
+		l.eng.Prefetch(h, 1)
+	}
+}
+
+// prefetchKeys is scan and prefetch for the keys of a long get line.
+func (l *loop) prefetchKeys(keys []byte) {
+	n := 0
+	for key, rest := protocol.NextKey(keys); key != nil && n < hintGroup; key, rest = protocol.NextKey(rest) {
+		l.hashes[n] = l.eng.Hash(key)
+		n++
+	}
+	l.prefetch(n)
 }
 
 // receive reads once from c, or takes what c has left over. It reports whether
