@@ -32,14 +32,26 @@
 //     strtoull read them: "+5" and a trailing tab pass, larger numbers wrap to
 //     the field where the C type did. number.go has the exact rules.
 //
+// The meta commands (meta.go) are lines of the same kind with flags behind the
+// key, and are known where Limits.Meta is set.
+//
+// # The binary protocol
+//
+// A request is a header of 24 bytes with the lengths of what follows; binary.go
+// draws it. ParseBinary maps every opcode to the Command that the text protocol
+// would use, with Request.Binary for the differences: quiet forms, the key in
+// the reply, the opaque. A connection that may speak either protocol speaks
+// binary if its first byte is MagicRequest.
+//
 // # Incremental parsing
 //
-// Parse looks at the start of a receive buffer and keeps no state. It either
-// finds a whole request, or asks for more bytes; called again with more it
-// starts over. Requests do not depend on how their bytes were cut into packets:
+// Parse, and ParseBinary likewise, looks at the start of a receive buffer and
+// keeps no state. It either finds a whole request, or asks for more bytes; called
+// again with more it starts over. Requests do not depend on how their bytes were cut into packets:
 // whatever the splits, outcomes and replies are the same. The caller keeps the
-// bytes, at most max(2,049, Limits.MaxLine, 2,049+Limits.Inline+2) of them, and
-// every slice in a Request is a view of them.
+// bytes, of text at most max(8,192, Limits.MaxLine, 2,049+Limits.Inline+2), of a
+// frame at most 65,814+Limits.Inline, and the slices in a Request are views of
+// them.
 //
 // Starting over is cheap but not free. Request.Need tells from which buffer
 // length on a call can say something new, and ParseFrom takes the number of

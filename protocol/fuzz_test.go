@@ -7,8 +7,7 @@ import (
 	"sememcached/protocol"
 )
 
-// textSeeds are the inputs that every fuzz target of the text protocol starts
-// from; testdata/fuzz has what was found.
+// textSeeds are the inputs that FuzzText starts from.
 var textSeeds = []string{
 	"get a\r\n", "gets a b c\r\nget  d \n", "gat 10 a b\r\n", "set k 1 2 3\r\nabc\r\nget k\r\n", "set k 1 2 3 noreply\r\nabcd\r\n",
 	"cas k 0 0 1 99\r\na\r\n", "set k x 0 5\r\nhello\r\nversion\r\n", "incr n 1 noreply\r\ndecr n 18446744073709551615\r\n", "touch k -1\r\n",

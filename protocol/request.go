@@ -116,7 +116,8 @@ type Request struct {
 	Flags uint32
 	// Exptime is as given, reduced to a signed 32-bit number the way memcached
 	// does: 0 never, negative at once, up to 2592000 seconds from now, above that
-	// a Unix time. For flush_all it is the delay, 0 if there is none.
+	// a Unix time. For flush_all it is the delay, 0 if there is none. In the binary
+	// protocol it is unsigned, up to 2^32-1, and so never negative.
 	Exptime int64
 	// NBytes is the length of the data block in bytes, without CR LF.
 	NBytes int
