@@ -34,10 +34,12 @@ type Record struct {
 // how many.
 type auditor struct {
 	m    *Monitor
-	sink sink
-	wake chan struct{}
-	done chan struct{}
-	wait sync.WaitGroup
+	sink sink // the goroutine's
+	// fallback is where records go that the kernel does not take.
+	fallback func() sink
+	wake     chan struct{}
+	done     chan struct{}
+	wait     sync.WaitGroup
 
 	again atomic.Bool // a reload asks to open the file again
 	rate  float64     // lines a second, and at one time; below 0: no limit
@@ -115,6 +117,7 @@ func openAuditor(m *Monitor) (*auditor, error) {
 		a.rate = defaultAuditRate
 	}
 	a.tokens = a.rate
+	a.fallback = func() sink { return &writerSink{w: os.Stderr} }
 	a.progress = sync.NewCond(&a.mu)
 	var err error
 	if a.sink, err = m.openSink(); err != nil {
@@ -308,7 +311,7 @@ func (a *auditor) emit(t auditType, at time.Time, text []byte) {
 			// Not permitted any more, or never was: the log is better than
 			// nothing.
 			_ = n.close()
-			a.sink = &writerSink{w: os.Stderr}
+			a.sink = a.fallback()
 			if a.sink.emit(t, at, text) == nil {
 				a.total.Add(1)
 			}

@@ -266,6 +266,21 @@ func (s *asker) close() {
 // caller needs an Epoch as they do.
 func (m *Monitor) Decide(g *Generation, q Question) Answer { return m.answer(g, q.normal()) }
 
+// DecideNow is Decide in whatever generation is in force when the answer comes:
+// where a kernel decides, one may pass while it is asked. It returns that
+// generation, to judge by.
+func (m *Monitor) DecideNow(q Question) (*Generation, Answer) {
+	const tries = 8
+	for range tries {
+		g := m.Generation()
+		if a := m.Decide(g, q); a.Seq == g.Seq {
+			return g, a
+		}
+	}
+	g := m.Generation()
+	return g, failed(g.Seq, ErrStale)
+}
+
 func (m *Monitor) answer(g *Generation, q Question) Answer {
 	if a, ok := m.trivial(g, q); ok {
 		return a
