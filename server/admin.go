@@ -54,8 +54,9 @@ func (l *loop) metaNoop(_ *conn, r *protocol.Request) outcome {
 }
 
 // shutdown serves shutdown [graceful]: the switch first, then the argument, then
-// the permission.
+// the permission. noreply is a bad argument like any other.
 func (l *loop) shutdown(c *conn, r *protocol.Request) outcome {
+	r.Noreply = false
 	if !l.srv.set.AllowShutdown {
 		return l.answer(r, protocol.ReplyShutdownOff)
 	}

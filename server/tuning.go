@@ -7,6 +7,9 @@ import "sememcached/protocol"
 // accepted, so that tuning scripts run, and changes nothing. The memory limit
 // cannot be changed while running and says so. Listings of keys are not served.
 func (l *loop) tune(c *conn, r *protocol.Request) outcome {
+	if r.Command == protocol.LRUCrawler {
+		r.Noreply = false // memcached does not look for it there
+	}
 	a, bad := protocol.ParseAdmin(r)
 	switch {
 	case bad != "":
