@@ -26,7 +26,8 @@ func (a *audited) write(w *Worker, c *Call) {
 // unlocks and then audits with w.audited. Miss: absent. Denied: refused, already
 // audited, to be answered by e.denial. Pending: as always.
 func (e *Secured) lookup(w *Worker, c *Call) (sh *storage.Shard, it storage.Item, ad audited, st Status) {
-	need := Table[c.Op].Exists
+	var buf Row
+	need := c.row(&buf).Exists
 	if need == 0 {
 		return nil, it, ad, Denied
 	}
@@ -71,15 +72,50 @@ func (e *Secured) Delete(w *Worker, c *Call) Status {
 		w.counters.DeleteMisses++
 		return st
 	}
-	if c.WithCAS && it.CAS() != c.CAS {
+	switch {
+	case c.WithCAS && it.CAS() != c.CAS:
 		st = Exists
-	} else {
+	case c.Opt != nil && (c.Opt.Invalidate || c.Opt.Clear):
+		st = e.invalidate(w, c, sh, it)
+	default:
 		sh.Remove(e.hash(c), it)
 		w.counters.DeleteHits++
 	}
 	sh.Unlock()
 	ad.write(w, c)
 	return st
+}
+
+// invalidate is what md does instead of removing: x empties the item, I marks it
+// stale so that the next reader wins. The shard is locked.
+func (e *Secured) invalidate(w *Worker, c *Call, sh *storage.Shard, it storage.Item) Status {
+	o, h := c.Opt, e.hash(c)
+	if o.Clear {
+		spec := storage.Spec{
+			Key: c.Key, Label: it.Label(), Flags: c.Flags, Exptime: e.exptime(o.TTL, w.now),
+			CAS: it.CAS(), Now: w.now, BinaryKey: it.BinaryKey(),
+		}
+		n, err := sh.Alloc(h, &spec)
+		if err != nil {
+			w.countRefused(NoMemory)
+			return NoMemory
+		}
+		sh.Link(h, n)
+		it = n
+	}
+	if o.Invalidate {
+		if o.Touch {
+			sh.SetExptime(it, e.exptime(o.TTL, w.now))
+		}
+		it.SetStale(true)
+		it.SetTokenSent(false)
+		it.SetCAS(e.nextCAS())
+	}
+	if o.SetCAS {
+		it.SetCAS(o.NewCAS)
+	}
+	w.counters.DeleteHits++
+	return OK
 }
 
 // Touch implements Interface.
@@ -96,6 +132,9 @@ func (e *Secured) Touch(w *Worker, c *Call) Status {
 		}
 		return st
 	}
+	if c.Opt != nil {
+		w.look(c, it)
+	}
 	sh.SetExptime(it, e.exptime(c.Exptime, w.now))
 	sh.Bump(it)
 	w.counters.TouchHits++
@@ -106,34 +145,89 @@ func (e *Secured) Touch(w *Worker, c *Call) Status {
 
 // Arith implements Interface.
 func (e *Secured) Arith(w *Worker, c *Call) Status {
-	sh, it, ad, st := e.lookup(w, c)
 	hits, misses := &w.counters.IncrHits, &w.counters.IncrMisses
 	if c.Op == OpDecr {
 		hits, misses = &w.counters.DecrHits, &w.counters.DecrMisses
 	}
+	sh, it, ad, st := e.lookup(w, c)
 	switch st {
 	case OK:
+		st = e.arith(w, c, sh, it, avc.SID(it.Label()), hits)
+		sh.Unlock()
+		ad.write(w, c)
+		return st
 	case Pending:
 		return Pending
 	case Denied:
 		*misses++
 		return e.denial(c)
-	default:
-		*misses++
+	case Miss:
+		if c.Opt != nil && c.Opt.Vivify {
+			if st = e.arithNew(w, c); st == Pending {
+				return Pending
+			}
+		}
+	}
+	*misses++
+	return st
+}
+
+// arithNew makes the item of an incr or decr that vivifies. If somebody else has
+// made it meanwhile, it is counted up after all.
+func (e *Secured) arithNew(w *Worker, c *Call) Status {
+	var buf [20]byte
+	h := e.hash(c)
+	for {
+		g := w.enter(c)
+		sel := w.selector(g, c)
+		label, valid, ok := w.newLabel(g, c, sel)
+		q := createQuestion(c, sel)
+		var v mac.Verdict
+		if ok {
+			v, ok = w.check(g, c, label, avc.ClassItem, avc.Create)
+			q = accessQuestion(c, label, avc.ClassItem)
+		}
+		if !ok {
+			switch st := w.resolve(g, c, q); st {
+			case OK:
+				continue
+			default:
+				return st
+			}
+		}
+		if !valid && g.Enforcing {
+			v = refused(avc.Create)
+		}
+		st := e.denial(c)
+		if v.Allowed {
+			sh := e.store.Lock(h)
+			if it, _ := sh.Find(h, 0, c.Key, w.now); !it.Nil() {
+				sh.Unlock()
+				return e.Arith(w, c)
+			}
+			var it storage.Item
+			if it, st = e.create(w, c, sh, h, label, strconv.AppendUint(buf[:0], c.Opt.Initial, 10), 0); st == Stored {
+				w.look(c, it).Created = true
+				w.times(sh, c, it)
+				c.Number, st = c.Opt.Initial, OK
+			}
+			sh.Unlock()
+		}
+		w.audit(g, c, v, label, avc.ClassItem)
 		return st
 	}
-	st = e.arith(w, c, sh, it, avc.SID(it.Label()), hits)
-	sh.Unlock()
-	ad.write(w, c)
-	return st
 }
 
 // arith computes and stores the new number. The shard is locked.
 func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, label avc.SID, hits *uint64) Status {
+	value := it.Value()
+	if len(value) == 0 {
+		return NonNumeric
+	}
 	if c.WithCAS && it.CAS() != c.CAS {
 		return Exists
 	}
-	n, ok := number(it.Value())
+	n, ok := number(value)
 	if !ok {
 		return NonNumeric
 	}
@@ -148,26 +242,28 @@ func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, 
 	c.Number = n
 	var buf [20]byte
 	digits := strconv.AppendUint(buf[:0], n, 10)
-	v := it.Value()
-	if len(digits) <= len(v) && !it.Pinned() {
-		c.NewCAS = e.nextCAS()
-		it.SetCAS(c.NewCAS)
-		fillNumber(v, digits)
-		return OK
+	if len(digits) > len(value) || it.Pinned() {
+		spec := storage.Spec{
+			Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
+			NValue: max(len(digits), len(value)), Now: w.now, BinaryKey: it.BinaryKey(),
+		}
+		h := e.hash(c)
+		next, err := sh.Alloc(h, &spec)
+		if err != nil {
+			return NoMemory
+		}
+		fillNumber(next.Value(), digits)
+		sh.Link(h, next)
+		it = next
+	} else {
+		fillNumber(value, digits)
 	}
-	spec := storage.Spec{
-		Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
-		NValue: max(len(digits), len(v)), Now: w.now,
+	e.storeCAS(c)
+	it.SetCAS(c.NewCAS)
+	if c.Opt != nil {
+		w.look(c, it)
+		w.times(sh, c, it)
 	}
-	h := e.hash(c)
-	next, err := sh.Alloc(h, &spec)
-	if err != nil {
-		return NoMemory
-	}
-	c.NewCAS = e.nextCAS()
-	next.SetCAS(c.NewCAS)
-	fillNumber(next.Value(), digits)
-	sh.Link(h, next)
 	return OK
 }
 

@@ -59,6 +59,7 @@ const (
 	FormNone    Form = iota // nothing is rendered; Call.Item results are set only
 	FormText                // VALUE <key> <flags> <bytes>\r\n<data>\r\n
 	FormTextCAS             // VALUE <key> <flags> <bytes> <cas>\r\n<data>\r\n
+	FormView                // by Call.Composer
 )
 
 // Client is what the engine knows of one connection. It is used by one worker
@@ -80,18 +81,20 @@ type Call struct {
 	Client *Client
 	Tag    uint64 // given back by Worker.Drain when a pending call can be retried
 
-	Op      Op
-	Form    Form
-	Key     []byte
-	Hash    uint64 // Interface.Hash(Key), or 0: computed by the engine
-	Flags   uint32
-	Exptime int64  // as on the wire: 0 never, <0 at once, up to 30 days relative, above absolute
-	CAS     uint64 // compared by OpCAS, and by any operation with WithCAS set
-	WithCAS bool
-	Delta   uint64
-	Value   []byte       // data of a store, without CRLF
-	Upload  storage.Item // or: a reserved item that has been filled (Reserve)
-	Context []byte       // mac create, mac relabel: the context; mac check: permission names, blank-separated
+	Op       Op
+	Form     Form
+	Key      []byte
+	Hash     uint64 // Interface.Hash(Key), or 0: computed by the engine
+	Flags    uint32
+	Exptime  int64  // as on the wire: 0 never, <0 at once, up to 30 days relative, above absolute
+	CAS      uint64 // compared by OpCAS, and by any operation with WithCAS set
+	WithCAS  bool
+	Delta    uint64
+	Value    []byte       // data of a store, without CRLF
+	Upload   storage.Item // or: a reserved item that has been filled (Reserve)
+	Opt      *Options     // nil: a classic command
+	Composer Composer     // with FormView
+	Context  []byte       // mac create, mac relabel: the context; mac check: permission names, blank-separated
 
 	// Results.
 	Number uint64       // incr, decr: the new value
@@ -117,7 +120,8 @@ type Interface interface {
 	// line, stage 1, some time later, the item's. Advisory.
 	Prefetch(h uint64, stage int)
 
-	// Get serves OpGet and OpGat (which sets a new exptime). A hit is appended
+	// Get serves OpGet, OpGat (which sets a new exptime), OpMetaGet and OpMetaDebug.
+	// A hit is appended
 	// to dst as Call.Form says, or pinned in Call.Pinned when it is above 16 KiB:
 	// the caller then sends Body. Statuses: OK, Miss, Denied, Pending.
 	Get(w *Worker, c *Call, dst []byte) ([]byte, Status)

@@ -9,10 +9,10 @@ import (
 
 // Get implements Interface.
 func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
-	row := &Table[c.Op]
-	if row.Exists == 0 {
-		return dst, e.denial(c)
+	if c.Op != OpGet && c.Op != OpGat {
+		return e.metaGet(w, c, dst)
 	}
+	row := &Table[c.Op]
 	h := e.hash(c)
 	for {
 		g := w.enter(c)
@@ -42,6 +42,9 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 			w.audit(g, c, v, label, avc.ClassItem)
 			w.countGetMiss(c)
 			return dst, e.denial(c)
+		}
+		if c.Form == FormView {
+			w.look(c, it)
 		}
 		sh.Hit(it, w.now)
 		if c.Op == OpGat { // memcached counts it as a touch only
@@ -89,8 +92,11 @@ func (w *Worker) countGetMiss(c *Call) {
 // render appends the item to dst in the call's form, or pins it when it is
 // large. The shard is locked.
 func render(sh *storage.Shard, c *Call, it storage.Item, dst []byte) []byte {
-	if c.Form == FormNone {
+	switch c.Form {
+	case FormNone:
 		return dst
+	case FormView:
+		return compose(sh, c, it, dst)
 	}
 	text, tail := it.Text(), 0
 	n := len(it.Value()) + 2

@@ -14,6 +14,9 @@ func (e *Secured) TooLarge(c *Call, n int) bool {
 // Reserve implements Interface.
 func (e *Secured) Reserve(w *Worker, c *Call, n int) Status {
 	spec := storage.Spec{Key: c.Key, Flags: c.Flags, Exptime: e.exptime(c.Exptime, w.now), NValue: n, Now: w.now}
+	if c.Opt != nil {
+		spec.BinaryKey = c.Opt.BinaryKey
+	}
 	it, err := e.store.Reserve(e.hash(c), &spec)
 	switch err {
 	case nil:
@@ -93,7 +96,8 @@ func (e *Secured) Store(w *Worker, c *Call) Status {
 }
 
 func (e *Secured) storeOnce(w *Worker, c *Call) Status {
-	row := &Table[c.Op]
+	var buf Row
+	row := c.row(&buf)
 	if row.Exists == 0 {
 		w.counters.CmdSet++
 		return e.denial(c)
@@ -163,7 +167,11 @@ func (e *Secured) storeNew(w *Worker, c *Call, g *mac.Generation, v mac.Verdict,
 	w.counters.CmdSet++
 	st := e.denial(c)
 	if v.Allowed {
-		st = e.put(w, c, sh, h, storage.Item{}, label)
+		exptime := c.Exptime
+		if c.Opt != nil && c.Opt.Vivify {
+			exptime = c.Opt.VivifyTTL
+		}
+		st = e.put(w, c, sh, h, storage.Item{}, label, e.exptime(exptime, w.now), false)
 	}
 	sh.Unlock()
 	w.audit(g, c, v, label, avc.ClassItem)
@@ -185,6 +193,11 @@ func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict
 		sh.Bump(it)
 		st = NotStored
 	case (c.WithCAS || c.Op == OpCAS) && it.CAS() != c.CAS:
+		if c.Op == OpCAS && c.Opt != nil && c.Opt.Invalidate && c.CAS < it.CAS() {
+			// An older value than the item's: better than none, and stale.
+			st = e.put(w, c, sh, h, it, label, it.Exptime(), true)
+			break
+		}
 		w.counters.CasBadval++
 		st = Exists
 	case c.Op == OpAppend || c.Op == OpPrepend:
@@ -193,7 +206,7 @@ func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict
 		if c.Op == OpCAS {
 			w.counters.CasHits++
 		}
-		st = e.put(w, c, sh, h, it, label)
+		st = e.put(w, c, sh, h, it, label, e.exptime(c.Exptime, w.now), false)
 	}
 	sh.Unlock()
 	w.audit(g, c, v, label, avc.ClassItem)
@@ -202,21 +215,29 @@ func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict
 
 // put stores the call's value under label, in place of old if there is one. The
 // shard is locked.
-func (e *Secured) put(w *Worker, c *Call, sh *storage.Shard, h uint64, old storage.Item, label avc.SID) Status {
-	c.NewCAS = e.nextCAS()
+func (e *Secured) put(w *Worker, c *Call, sh *storage.Shard, h uint64, old storage.Item, label avc.SID, exptime uint32, stale bool) Status {
+	e.storeCAS(c)
 	if up := c.Upload; !up.Nil() {
 		sh.Adopt(up, uint32(label), c.NewCAS, w.now)
+		sh.SetExptime(up, exptime)
+		up.SetStale(stale)
 		sh.Link(h, up)
 		c.Upload = storage.Item{}
+		w.stored(c, up)
 		return Stored
 	}
 	spec := storage.Spec{
-		Key: c.Key, Label: uint32(label), Flags: c.Flags, Exptime: e.exptime(c.Exptime, w.now),
+		Key: c.Key, Label: uint32(label), Flags: c.Flags, Exptime: exptime,
 		CAS: c.NewCAS, NValue: len(c.Value), Now: w.now,
+	}
+	if c.Opt != nil {
+		spec.BinaryKey = c.Opt.BinaryKey
 	}
 	if !old.Nil() {
 		if it, ok := sh.Rewrite(h, old, &spec); ok {
 			copy(it.Value(), c.Value)
+			it.SetStale(stale)
+			w.stored(c, it)
 			return Stored
 		}
 	}
@@ -225,8 +246,27 @@ func (e *Secured) put(w *Worker, c *Call, sh *storage.Shard, h uint64, old stora
 		return e.putFailed(w, c, sh, h, err)
 	}
 	copy(it.Value(), c.Value)
+	it.SetStale(stale)
 	sh.Link(h, it)
+	w.stored(c, it)
 	return Stored
+}
+
+// storeCAS gives the call the cas of what it stores: the next one, or the one
+// that the client has chosen.
+func (e *Secured) storeCAS(c *Call) {
+	if c.Opt != nil && c.Opt.SetCAS {
+		c.NewCAS = c.Opt.NewCAS
+		return
+	}
+	c.NewCAS = e.nextCAS()
+}
+
+// stored fills in the view of an item that has just been stored.
+func (w *Worker) stored(c *Call, it storage.Item) {
+	if c.Opt != nil {
+		w.look(c, it)
+	}
 }
 
 // putFailed is a store for which there is no memory: a set loses the old value,
@@ -256,14 +296,14 @@ func (e *Secured) extend(w *Worker, c *Call, sh *storage.Shard, h uint64, it sto
 	}
 	spec := storage.Spec{
 		Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
-		NValue: len(it.Value()) + len(value), Now: w.now,
+		NValue: len(it.Value()) + len(value), Now: w.now, BinaryKey: it.BinaryKey(),
 	}
 	n, err := sh.Alloc(h, &spec)
 	if err != nil {
 		// memcached says no more than that here, whatever the reason.
 		return NotStored
 	}
-	c.NewCAS = e.nextCAS()
+	e.storeCAS(c)
 	n.SetCAS(c.NewCAS)
 	dst := n.Value()
 	if c.Op == OpAppend {
@@ -272,5 +312,6 @@ func (e *Secured) extend(w *Worker, c *Call, sh *storage.Shard, h uint64, it sto
 		copy(dst[copy(dst, value):], it.Value())
 	}
 	sh.Link(h, n)
+	w.stored(c, n)
 	return Stored
 }

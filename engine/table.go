@@ -10,6 +10,8 @@ const (
 	OpNone Op = iota
 	OpGet
 	OpGat
+	OpMetaGet
+	OpMetaDebug
 	OpTouch
 	OpSet
 	OpAdd
@@ -52,20 +54,23 @@ type Row struct {
 // what the generation says incr and decr need (calculate, or read and write
 // where the policy has no calculate).
 var Table = [opEnd]Row{
-	OpGet:     {Name: "get", Exists: avc.Read, Denial: Miss},
-	OpGat:     {Name: "gat", Exists: avc.Read | avc.Setattr, Denial: Miss},
-	OpTouch:   {Name: "touch", Exists: avc.Setattr, Denial: Miss},
-	OpSet:     {Name: "set", Exists: avc.Write, Absent: avc.Create, Denial: Denied},
-	OpAdd:     {Name: "add", Exists: avc.Getattr, Absent: avc.Create, Denial: Denied},
-	OpReplace: {Name: "replace", Exists: avc.Write, Denial: NotStored},
-	OpAppend:  {Name: "append", Exists: avc.Append, Denial: NotStored},
-	OpPrepend: {Name: "prepend", Exists: avc.Append, Denial: NotStored},
-	OpCAS:     {Name: "cas", Exists: avc.Write, Denial: Miss},
-	OpIncr:    {Name: "incr", Exists: avc.Calculate, Denial: Miss},
-	OpDecr:    {Name: "decr", Exists: avc.Calculate, Denial: Miss},
-	OpDelete:  {Name: "delete", Exists: avc.Remove, Denial: Miss},
-	OpLabel:   {Name: "mac_label", Exists: avc.Getattr, Denial: Miss},
-	OpCheck:   {Name: "mac_check", Exists: avc.Getattr, Denial: Miss},
+	OpGet: {Name: "get", Exists: avc.Read, Denial: Miss},
+	OpGat: {Name: "gat", Exists: avc.Read | avc.Setattr, Denial: Miss},
+	// Options widen this row: see Call.row.
+	OpMetaGet:   {Name: "mg", Exists: avc.Getattr, Denial: Miss},
+	OpMetaDebug: {Name: "me", Exists: avc.Getattr, Denial: Miss},
+	OpTouch:     {Name: "touch", Exists: avc.Setattr, Denial: Miss},
+	OpSet:       {Name: "set", Exists: avc.Write, Absent: avc.Create, Denial: Denied},
+	OpAdd:       {Name: "add", Exists: avc.Getattr, Absent: avc.Create, Denial: Denied},
+	OpReplace:   {Name: "replace", Exists: avc.Write, Denial: NotStored},
+	OpAppend:    {Name: "append", Exists: avc.Append, Denial: NotStored},
+	OpPrepend:   {Name: "prepend", Exists: avc.Append, Denial: NotStored},
+	OpCAS:       {Name: "cas", Exists: avc.Write, Denial: Miss},
+	OpIncr:      {Name: "incr", Exists: avc.Calculate, Denial: Miss},
+	OpDecr:      {Name: "decr", Exists: avc.Calculate, Denial: Miss},
+	OpDelete:    {Name: "delete", Exists: avc.Remove, Denial: Miss},
+	OpLabel:     {Name: "mac_label", Exists: avc.Getattr, Denial: Miss},
+	OpCheck:     {Name: "mac_check", Exists: avc.Getattr, Denial: Miss},
 	// relabelto and validatetrans on the new label follow these, as Denied.
 	OpRelabel: {Name: "relabel", Exists: avc.Getattr | avc.Setattr | avc.RelabelFrom, Denial: Miss},
 	// create on the label asked for.

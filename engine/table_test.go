@@ -104,8 +104,13 @@ func TestTable(t *testing.T) {
 		}
 	}
 	cases := 0
+	rows := optionRows
 	for op := range engine.Op(len(engine.Table)) {
-		row := engine.Table[op]
+		rows = append(rows, optionRow{op: op, Row: engine.Table[op]})
+	}
+	for _, x := range rows {
+		op, row := x.op, x.Row
+		execute := func(key string) engine.Status { return execute(t, eng, d, op, x.opt, key) }
 		for p := avc.Perms(1); p <= row.Exists; p <<= 1 {
 			if row.Exists&p == 0 {
 				continue
@@ -119,7 +124,7 @@ func TestTable(t *testing.T) {
 			lack(p, 0)
 			log.take()
 			n := eng.Counters(nil)
-			denied := execute(t, eng, d, op, "k")
+			denied := execute("k")
 			n1 := eng.Counters(nil)
 			audited(name, p, avc.ClassItem)
 			if denied != row.Denial {
@@ -128,10 +133,10 @@ func TestTable(t *testing.T) {
 			if after := state(eng, "k"); after != before {
 				t.Errorf("%s changed the item:\n  %s\n  %s", name, before, after)
 			}
-			if row.Absent != 0 {
+			if row.Denial == engine.Denied {
 				continue
 			}
-			absent := execute(t, eng, d, op, "none")
+			absent := execute("none")
 			if absent != denied {
 				t.Errorf("%s: status %d, and %d where there is no item", name, denied, absent)
 			}
@@ -144,7 +149,7 @@ func TestTable(t *testing.T) {
 			name := row.Name + " without create"
 			lack(avc.Create, 0)
 			log.take()
-			if st := execute(t, eng, d, op, "new"); st != engine.Denied {
+			if st := execute("new"); st != engine.Denied {
 				t.Errorf("%s: status %d", name, st)
 			}
 			audited(name, avc.Create, avc.ClassItem)
@@ -163,20 +168,63 @@ func TestTable(t *testing.T) {
 			audited(row.Name, row.Server, avc.ClassServer)
 		}
 	}
-	const planned = 30
+	const planned = 61
 	if cases != planned {
 		t.Errorf("%d cases, the plan is %d", cases, planned)
 	}
 }
 
+// optionRow is a row widened by options of the meta and binary protocols: what
+// was promised about them, which the engine works out by itself.
+type optionRow struct {
+	op  engine.Op
+	opt engine.Options
+	engine.Row
+}
+
+func withOptions(name string, op engine.Op, opt engine.Options, exists, absent avc.Perms, denial engine.Status) optionRow {
+	return optionRow{op, opt, engine.Row{Name: name, Exists: exists, Absent: absent, Denial: denial}}
+}
+
+var optionRows = []optionRow{
+	withOptions("mg v", engine.OpMetaGet, engine.Options{Value: true}, avc.Read, 0, engine.Miss),
+	withOptions("mg h l t", engine.OpMetaGet, engine.Options{Attrs: true}, avc.Getattr, 0, engine.Miss),
+	withOptions("mg v t", engine.OpMetaGet, engine.Options{Value: true, Attrs: true}, avc.Read|avc.Getattr, 0, engine.Miss),
+	withOptions("mg T", engine.OpMetaGet, engine.Options{Touch: true}, avc.Getattr|avc.Setattr, 0, engine.Miss),
+	withOptions("mg v T", engine.OpMetaGet, engine.Options{Value: true, Touch: true}, avc.Read|avc.Setattr, 0, engine.Miss),
+	withOptions("mg v N", engine.OpMetaGet, engine.Options{Value: true, Vivify: true}, avc.Read, avc.Create, engine.Denied),
+	withOptions("ma T", engine.OpIncr, engine.Options{Touch: true}, avc.Calculate|avc.Setattr, 0, engine.Miss),
+	withOptions("ma t", engine.OpDecr, engine.Options{Attrs: true}, avc.Calculate|avc.Getattr, 0, engine.Miss),
+	withOptions("ma N", engine.OpIncr, engine.Options{Vivify: true}, avc.Calculate, avc.Create, engine.Denied),
+	withOptions("ms MA N", engine.OpAppend, engine.Options{Vivify: true}, avc.Append, avc.Create, engine.Denied),
+	withOptions("ms MP N", engine.OpPrepend, engine.Options{Vivify: true}, avc.Append, avc.Create, engine.Denied),
+	withOptions("ms C I", engine.OpCAS, engine.Options{Invalidate: true}, avc.Write, 0, engine.Miss),
+	withOptions("md", engine.OpDelete, engine.Options{}, avc.Remove, 0, engine.Miss),
+	withOptions("md I", engine.OpDelete, engine.Options{Invalidate: true}, avc.Setattr, 0, engine.Miss),
+	withOptions("md I T", engine.OpDelete, engine.Options{Invalidate: true, Touch: true}, avc.Setattr, 0, engine.Miss),
+	withOptions("md T", engine.OpDelete, engine.Options{Touch: true}, avc.Setattr|avc.Remove, 0, engine.Miss),
+	withOptions("md x", engine.OpDelete, engine.Options{Clear: true}, avc.Write, 0, engine.Miss),
+	withOptions("md x I", engine.OpDelete, engine.Options{Clear: true, Invalidate: true}, avc.Write|avc.Setattr, 0, engine.Miss),
+}
+
+// headOnly is a Composer that shows nothing.
+type headOnly struct{}
+
+func (headOnly) Compose(dst []byte, _ *engine.View) ([]byte, engine.Tail) {
+	return dst, engine.TailNone
+}
+
 // execute runs one operation of the table.
-func execute(t *testing.T, eng *engine.Secured, d *enginetest.Driver, op engine.Op, key string) engine.Status {
+func execute(t *testing.T, eng *engine.Secured, d *enginetest.Driver, op engine.Op, opt engine.Options, key string) engine.Status {
 	t.Helper()
 	c := d.Call(op, key)
+	if opt != (engine.Options{}) || op == engine.OpMetaGet || op == engine.OpMetaDebug {
+		c.Opt, c.Composer = &opt, headOnly{}
+	}
 	c.Value, c.Delta, c.Exptime, c.CAS = []byte("5"), 1, 7, 1
 	c.Form = engine.FormText
 	switch op {
-	case engine.OpGet, engine.OpGat:
+	case engine.OpGet, engine.OpGat, engine.OpMetaGet, engine.OpMetaDebug:
 		return d.Run(func(w *engine.Worker, c *engine.Call) engine.Status {
 			_, st := eng.Get(w, c, nil)
 			return st
@@ -230,7 +278,7 @@ func TestSplitPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.take()
-	if st := execute(t, eng, d, engine.OpGat, "k"); st != engine.Miss {
+	if st := execute(t, eng, d, engine.OpGat, engine.Options{}, "k"); st != engine.Miss {
 		t.Errorf("status %d", st)
 	}
 	mon.SyncAudit()

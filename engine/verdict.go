@@ -250,7 +250,8 @@ func (e *Secured) denial(c *Call) Status {
 	if e.denyError {
 		return Denied
 	}
-	if s := Table[c.Op].Denial; s != Failed {
+	var buf Row
+	if s := c.row(&buf).Denial; s != Failed {
 		return s
 	}
 	return Denied
