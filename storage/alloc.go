@@ -198,17 +198,8 @@ func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32) uint32 {
 		if ref == 0 {
 			return 0
 		}
-		it := s.arena.item(ref)
-		hd := it.head()
-		h := s.hashOf(ref)
-		sh.countEviction(it, now)
-		sh.detach(h, ref)
-		sh.dequeue(ref)
-		sh.counted(it, -1)
-		if hd.state&stateMain == 0 {
-			sh.ghost.add(h, sh.stats.items)
-		}
-		hd.state = 0
+		age := sh.take(ref, now)
+		s.noteVictim(c, age)
 		if c < len(s.classes) && s.classes[c].retag(ref, to.id, nkey) {
 			return ref
 		}
@@ -219,6 +210,23 @@ func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32) uint32 {
 		// The page of that chunk is being emptied; the next victim may be elsewhere.
 	}
 	return 0
+}
+
+// take unlinks an item for its memory, which the caller has from then on, and returns
+// how many seconds it was not used.
+func (sh *Shard) take(ref, now uint32) (age uint32) {
+	it := sh.s.arena.item(ref)
+	hd := it.head()
+	h := sh.s.hashOf(ref)
+	alive := sh.countEviction(it, now)
+	sh.detach(h, ref)
+	sh.dequeue(ref)
+	sh.counted(it, -1)
+	if alive && hd.state&stateMain == 0 {
+		sh.ghost.add(h, sh.stats.items)
+	}
+	hd.state = 0
+	return now - min(now, hd.access)
 }
 
 // free gives the memory of an unlinked, unpinned item back. Its shard must be locked.
@@ -238,11 +246,25 @@ func (s *Store) free(ref uint32) {
 // Reserve is Alloc for a value that still arrives: it locks the shard itself. The
 // item counts in Config.Limit and is not evicted. It ends in Link, under the
 // shard's lock, or in Release.
+//
+// A large item does more of the moving of memory than a small one, in several holds of locks.
 func (s *Store) Reserve(h uint64, spec *Spec) (Item, error) {
 	sh := s.Lock(h)
-	defer sh.Unlock()
-	return sh.Alloc(h, spec)
+	it, err := sh.Alloc(h, spec)
+	sh.Unlock()
+	for range min(spec.NValue/reserveStep, maxReserveSteps) {
+		if !s.Balance(spec.Now) {
+			break
+		}
+	}
+	return it, err
 }
+
+// A reservation does a step of Balance for each reserveStep bytes.
+const (
+	reserveStep     = 64 << 10
+	maxReserveSteps = 16
+)
 
 // Release gives back an item from Reserve that was not linked. It locks the shard
 // itself.

@@ -27,8 +27,9 @@ type class struct {
 
 	// queues says which shards have items of this class that may be evicted,
 	// a bit for each shard, set and cleared under that shard's lock.
-	queues [maxShards / 64]atomicBits
-	turn   atomic.Uint32 // the shard where the next search in foreign shards begins
+	queues  [maxShards / 64]atomicBits
+	victims victims
+	turn    atomic.Uint32 // the shard where the next search in foreign shards begins
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -52,6 +53,11 @@ func (c *class) alloc(shard, nkey uint8, over int64) uint32 {
 		c.pages++
 		c.push(n)
 	}
+	return c.take(shard, nkey)
+}
+
+// take hands out a chunk of the first page with free ones. c.mu is held.
+func (c *class) take(shard, nkey uint8) uint32 {
 	n := uint32(c.partial - 1)
 	p := &c.s.pages[n]
 	var ref uint32
@@ -73,6 +79,16 @@ func (c *class) alloc(shard, nkey uint8, over int64) uint32 {
 	h := c.s.arena.head(ref)
 	h.shard, h.nkey = shard, nkey
 	return ref
+}
+
+// reuse is alloc from the pages that the class has.
+func (c *class) reuse(shard, nkey uint8) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.partial == 0 {
+		return 0
+	}
+	return c.take(shard, nkey)
 }
 
 // retag hands a chunk over to another item without freeing it. It fails if the

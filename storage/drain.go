@@ -1,14 +1,20 @@
 package storage
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 )
 
-// drainer empties one page at a time, so that its memory can go to another
-// class: a few chunks with each allocation, while the limit is exceeded.
+// drainer moves memory from where it is used least to where it is wanted: it
+// empties one page at a time, or evicts runs, a little with each allocation, as memcached's
+// slab rebalancer does in a thread of its own. It begins when the limit is exceeded, and
+// when a class evicts items that are younger than what another class keeps.
+//
+// Items of the page that were used lately are moved to other chunks of the class; the rest is evicted.
 type drainer struct {
-	busy atomic.Bool // a page is chosen
+	busy   atomic.Bool  // a page is chosen
+	wanted atomic.Int32 // class that needs memory, plus one; 0 none
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -17,30 +23,66 @@ type drainer struct {
 	chunk  uint32 // where the walk goes on
 	rounds int
 	rest   uint32 // allocations to wait after a search found no page
+
+	moved atomic.Uint64 // pages emptied
 }
 
 const (
-	// drainChunks is how many chunks an allocation looks at.
+	// drainChunks is how many chunks one step looks at; each costs some
+	// microseconds at most.
 	drainChunks = 32
 	// drainRounds is how often a page is walked before it is given up: chunks
-	// that are pinned or still being filled cannot be evicted.
+	// that are pinned or still being filled cannot be had.
 	drainRounds = 4
 	drainRest   = 256
+	// sampleItems is how many items at the end of a queue are asked for their age.
+	sampleItems = 8
+	// sampleShards is how many shards are tried for some.
+	sampleShards = 4
+	// olderBy is how many seconds older than what a class evicts the items of another must be
+	// to be given up for it.
+	olderBy = 5
+	// forsaken is the age, in seconds, at which a class may lose its last page.
+	forsaken = 300
 )
 
-// drain goes on emptying a page, if the limit is exceeded or one was begun.
+// Balance does one step of moving memory between classes, as every allocation does, and
+// reports whether there is more to do. It is for the time without allocations, after
+// SetLimit above all. It holds no lock for longer than an allocation.
+func (s *Store) Balance(now uint32) (more bool) {
+	sh := s.shards[s.balanceTurn.Add(1)%uint32(len(s.shards))]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s.drain(sh, now)
+	d := &s.drainer
+	return !s.cfg.NoEvict && (d.busy.Load() || s.pool.excess.Load() > 0)
+}
+
+// drain does one step of what is to be done. sh is locked.
 func (s *Store) drain(sh *Shard, now uint32) {
 	d := &s.drainer
-	if (s.pool.excess.Load() == 0 && !d.busy.Load()) || s.cfg.NoEvict || !d.mu.TryLock() {
+	if !d.busy.Load() && d.wanted.Load() == 0 && s.pool.excess.Load() == 0 || s.cfg.NoEvict || !d.mu.TryLock() {
 		return
 	}
 	defer d.mu.Unlock()
 	if !d.busy.Load() {
-		if d.rest > 0 {
+		if d.rest > 0 && d.wanted.Load() == 0 {
 			d.rest--
 			return
 		}
-		if !s.chooseDrain() {
+		wanted := int(d.wanted.Swap(0)) - 1
+		if wanted >= 0 && s.pool.excess.Load() > 0 {
+			wanted = -1 // the limit first
+		}
+		donor := s.chooseDonor(sh, wanted, now)
+		switch {
+		case donor < 0:
+			d.rest = drainRest
+			return
+		case donor == len(s.classes):
+			sh.evict(donor, 0, now)
+			return
+		case !s.choosePage(&s.classes[donor]):
 			d.rest = drainRest
 			return
 		}
@@ -57,77 +99,124 @@ func (s *Store) drain(sh *Shard, now uint32) {
 	}
 }
 
-// nextDrain advances the walk and returns the next chunk in use, or 0, and the shard
-// that owned it at that moment. done means that the page is empty and given back, or
-// given up.
-func (s *Store) nextDrain() (ref uint32, owner *Shard, done bool) {
-	d := &s.drainer
-	c := d.class
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := &s.pages[d.page]
-	if p.live == 0 {
-		p.draining = false
-		c.pages--
-		s.owner[d.page].Store(0)
-		s.pool.givePage(d.page)
-		return 0, nil, true
+// chooseDonor returns the class that should lose memory for class wanted, or for the limit if
+// wanted is negative; the number of classes stands for runs, -1 for none.
+func (s *Store) chooseDonor(sh *Shard, wanted int, now uint32) int {
+	best, bestAge := -1, uint32(0)
+	if wanted >= 0 {
+		bestAge = s.victimAge(wanted)
+		bestAge += max(bestAge/4, olderBy)
 	}
-	if d.chunk == p.carved {
-		d.chunk = 0
-		if d.rounds++; d.rounds == drainRounds {
-			p.draining = false
-			if p.free != 0 || p.carved < c.perPage {
-				c.push(d.page)
+	for i := range len(s.classes) + 1 {
+		if i == wanted {
+			continue
+		}
+		age, known := s.age(sh, i, now)
+		if i < len(s.classes) {
+			c := &s.classes[i]
+			c.mu.Lock()
+			pages, live := c.pages, c.live
+			c.mu.Unlock()
+			switch {
+			case pages == 0:
+				continue
+			case int64(pages-1)*int64(c.perPage) >= live: // a whole page is free
+				return i
+			case pages == 1 && (!known || age < forsaken):
+				continue
 			}
-			return 0, nil, true
+		} else if !known {
+			continue
+		}
+		if known && age >= bestAge && (best < 0 || age > bestAge) {
+			best, bestAge = i, age
 		}
 	}
-	ref = s.chunkRef(d.page, c.units, d.chunk)
-	d.chunk++
-	hd := s.arena.head(ref)
-	if hd.nkey == 0 {
-		return 0, nil, false
-	}
-	return ref, s.shards[hd.shard], false
+	return best
 }
 
-// drainChunk evicts the item at ref if it can be had.
-func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
-	if owner != sh {
-		if !owner.mu.TryLock() {
-			return
+// age returns how long the items of class c that are next to go were not used,
+// on average over some of them; known is false if none was found. sh is locked.
+func (s *Store) age(sh *Shard, c int, now uint32) (age uint32, known bool) {
+	if age, known = sh.age(c, now); known {
+		return age, true
+	}
+	tries := sampleShards
+	set := s.candidates(c)
+	for i := range set {
+		for w := set[i].Load(); w != 0 && tries > 0; w &= w - 1 {
+			tries--
+			other := s.shards[i*64+bits.TrailingZeros64(w)]
+			if other == sh || !other.mu.TryLock() {
+				continue
+			}
+			age, known = other.age(c, now)
+			other.mu.Unlock()
+			if known {
+				return age, true
+			}
 		}
-		defer owner.mu.Unlock()
 	}
-	c := s.drainer.class
-	it := s.arena.item(ref)
-	hd := it.head()
-	c.mu.Lock()
-	same := hd.nkey != 0 && hd.shard == owner.id
-	c.mu.Unlock()
-	if !same || hd.state&stateLinked == 0 || hd.state&statePinned != 0 || owner.keep == ref {
-		return
-	}
-	owner.countEviction(it, now)
-	owner.unlink(s.hashOf(ref), ref)
+	return 0, false
 }
 
-// chooseDrain picks the page to empty: the emptiest of the class with most pages.
-func (s *Store) chooseDrain() bool {
-	best, most := -1, int32(1)
-	for i := range s.classes {
-		c := &s.classes[i]
-		c.mu.Lock()
-		if c.pages > most {
-			best, most = i, c.pages
+// age is the same for one shard, which is locked.
+func (sh *Shard) age(c int, now uint32) (age uint32, known bool) {
+	var sum, n uint64
+	q := &sh.queues[c]
+	for _, ref := range []uint32{q.small.tail, q.main.tail} {
+		for range sampleItems {
+			if ref == 0 {
+				break
+			}
+			hd := sh.s.arena.head(ref)
+			sum += uint64(now - min(now, hd.access))
+			n++
+			ref = hd.prev
 		}
-		c.mu.Unlock()
 	}
-	if best < 0 {
-		return false
+	if n == 0 {
+		return 0, false
 	}
-	c := &s.classes[best]
+	return uint32(sum / n), true
+}
+
+// victimAge returns how long the items that class c evicts were not used, on average.
+func (s *Store) victimAge(c int) uint32 {
+	if c == len(s.classes) {
+		return s.runs.victims.age()
+	}
+	return s.classes[c].victims.age()
+}
+
+// victims watches the evictions of one class.
+type victims struct {
+	sum atomic.Uint64 // ages of the last ones in seconds, times 16, decaying
+	n   atomic.Uint32
+}
+
+func (v *victims) age() uint32 { return uint32(v.sum.Load() / 256) }
+
+// add notes an eviction; every evictions it returns true.
+func (v *victims) add(age, every uint32) bool {
+	old := v.sum.Load()
+	v.sum.Store(old - old/16 + uint64(age)*16)
+	return v.n.Add(1)%every == 0
+}
+
+// noteVictim watches an eviction by class c, and asks for more memory from time to time.
+func (s *Store) noteVictim(c int, age uint32) {
+	v, every := &s.runs.victims, uint32(16)
+	if c < len(s.classes) {
+		v, every = &s.classes[c].victims, max(16, s.classes[c].perPage/4)
+	}
+	if v.add(age, every) {
+		s.drainer.wanted.Store(int32(c + 1))
+	}
+}
+
+// choosePage begins to empty the page of c that has least in it.
+func (s *Store) choosePage(c *class) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	page := uint32(0)
@@ -149,4 +238,109 @@ func (s *Store) chooseDrain() bool {
 	d.page, d.class, d.chunk, d.rounds = page, c, 0, 0
 	d.busy.Store(true)
 	return true
+}
+
+// nextDrain advances the walk and returns the next chunk in use, or 0, and the shard
+// that owned it at that moment. done means that the page is empty and given back, or
+// given up.
+func (s *Store) nextDrain() (ref uint32, owner *Shard, done bool) {
+	d := &s.drainer
+	c := d.class
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &s.pages[d.page]
+	if p.live == 0 {
+		p.draining = false
+		c.pages--
+		s.owner[d.page].Store(0)
+		s.pool.givePage(d.page)
+		d.moved.Add(1)
+		return 0, nil, true
+	}
+	if d.chunk == p.carved {
+		d.chunk = 0
+		if d.rounds++; d.rounds == drainRounds {
+			p.draining = false
+			if p.free != 0 || p.carved < c.perPage {
+				c.push(d.page)
+			}
+			return 0, nil, true
+		}
+	}
+	ref = s.chunkRef(d.page, c.units, d.chunk)
+	d.chunk++
+	hd := s.arena.head(ref)
+	if hd.nkey == 0 {
+		return 0, nil, false
+	}
+	return ref, s.shards[hd.shard], false
+}
+
+// drainChunk moves or evicts the item at ref if it can be had.
+func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
+	if owner != sh {
+		if !owner.mu.TryLock() {
+			return
+		}
+		defer owner.mu.Unlock()
+	}
+	c := s.drainer.class
+	it := s.arena.item(ref)
+	hd := it.head()
+	c.mu.Lock()
+	same := hd.nkey != 0 && hd.shard == owner.id
+	c.mu.Unlock()
+	if !same || hd.state&stateLinked == 0 || hd.state&statePinned != 0 || owner.keep == ref {
+		return
+	}
+	if s.dead(it, now) == Present && owner.rescue(c, ref, now) {
+		return
+	}
+	h := s.hashOf(ref)
+	if owner.countEviction(it, now) {
+		owner.ghost.add(h, owner.stats.items) // it went for its place: let it come back as a used one
+	}
+	owner.unlink(h, ref)
+}
+
+// rescue moves an item out of a page that is emptied, to a free chunk of its
+// class, or to that of an item that the eviction would take before it.
+func (sh *Shard) rescue(c *class, ref, now uint32) bool {
+	s := sh.s
+	hd := s.arena.head(ref)
+	to := c.reuse(sh.id, hd.nkey)
+	if to == 0 {
+		if recent(hd) == 0 && hd.state&stateMain == 0 {
+			return false
+		}
+		victim := sh.victim(int(c.id), now)
+		if victim == 0 || victim == ref || recent(s.arena.head(victim)) > recent(hd) || !c.retag(victim, sh.id, hd.nkey) {
+			return false
+		}
+		sh.take(victim, now)
+		to = victim
+	}
+	sh.relocate(ref, to)
+	return true
+}
+
+// relocate moves a linked item to another chunk of its class.
+func (sh *Shard) relocate(ref, to uint32) {
+	s := sh.s
+	it, copied := s.arena.item(ref), s.arena.item(to)
+	from, hd := it.head(), copied.head()
+	nkey, shard := hd.nkey, hd.shard // these are the drainer's to read, and right already
+	n := from.size() - headerSize
+	hd.next, hd.prev, hd.cas, hd.exptime, hd.stored = from.next, from.prev, from.cas, from.exptime, from.stored
+	hd.access, hd.label, hd.instance, hd.nvalue = from.access, from.label, from.instance, from.nvalue
+	hd.form, hd.state = from.form, from.state
+	copy(copied.body(0, n), it.body(0, n))
+	if nkey != from.nkey || shard != from.shard {
+		panic("storage: item moved to a chunk of another shard")
+	}
+	sh.index.replace(s.hashOf(to), ref, to)
+	sh.tree.ReplaceOrInsert(to)
+	sh.queues[s.classOf(ref)].of(hd).swap(s.arena, ref, to)
+	from.state = 0
+	s.free(ref)
 }

@@ -54,12 +54,11 @@ func (g *ghost) take(h uint64) bool {
 	return false
 }
 
-// resize makes an empty ghost of n sets, or none if there is no memory.
+// resize makes an empty ghost of n sets, or none if there is no memory. No more than n:
+// one that remembers too long takes everything for popular.
 func (g *ghost) resize(n int) {
 	g.close()
-	const unit = 4096 / (2 * ghostWays) // what the system maps at least
-	n = (n + unit - 1) / unit * unit
-	mem, err := reserve(int64(n) * 2 * ghostWays)
+	mem, err := reserve((int64(n)*2*ghostWays + 4095) &^ 4095)
 	if err != nil {
 		return
 	}

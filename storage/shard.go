@@ -19,7 +19,7 @@ type Shard struct {
 	probe  position
 	queues []queue // by class; the last is that of runs
 	ghost  ghost
-	keep   uint32  // what Find returned last; Alloc does not evict it
+	keep   uint32 // what Find returned last; Alloc does not evict it
 	deltas [labelDeltas]delta
 	stats  shardStats
 	mc     []classCount      // by memcached's class less one

@@ -20,7 +20,7 @@ type Stats struct {
 	LazyFlushed      uint64 // flushed items that Find unlinked
 	OutOfMemory      uint64 // stores that failed for want of memory
 	DirectReclaims   uint64 // evictions done by the store that needed the memory: all of them
-	SlabsMoved       uint64 // pages moved from one class to another
+	SlabsMoved       uint64 // pages taken from a class for another, or for the limit
 
 	LimitMaxBytes  uint64 // limit_maxbytes
 	TotalMalloced  uint64 // bytes mapped for items, in use or idle
@@ -82,8 +82,9 @@ func (sh *Shard) class(size int) *classStats {
 	return &sh.cold[sh.s.mc.index(size)]
 }
 
-// countEviction counts an item that is about to be taken for its memory.
-func (sh *Shard) countEviction(it Item, now uint32) {
+// countEviction counts an item that is about to be taken for its memory, and
+// reports whether it was alive.
+func (sh *Shard) countEviction(it Item, now uint32) (alive bool) {
 	hd := it.head()
 	c := sh.class(it.Size())
 	fetched := hd.state&stateFetched != 0
@@ -94,7 +95,7 @@ func (sh *Shard) countEviction(it Item, now uint32) {
 			sh.stats.expiredUnfetched++
 			c.ExpiredUnfetched++
 		}
-		return
+		return false
 	}
 	sh.stats.evictions++
 	c.Evicted++
@@ -111,6 +112,7 @@ func (sh *Shard) countEviction(it Item, now uint32) {
 		sh.stats.evictedActive++
 		c.EvictedActive++
 	}
+	return true
 }
 
 // Stats returns the present statistics. Shards are read one after another.
@@ -142,6 +144,7 @@ func (s *Store) Stats() Stats {
 	s.retired.mu.Lock()
 	st.HashBytes = uint64(s.retired.bytes)
 	s.retired.mu.Unlock()
+	st.SlabsMoved = s.drainer.moved.Load()
 	p := &s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/bits"
 	"sync/atomic"
 
@@ -22,32 +23,34 @@ var (
 
 // Store is a set of items. All methods may be called by several goroutines at once.
 type Store struct {
-	cfg      Config
-	fixed    int // bytes of memcached's header in the item-size formula
-	arena    *arena
-	runBase  uint32 // first ref of the run area
-	hash     hasher
-	shardBit uint
-	shards   []*Shard
-	sizes    *sizes
-	mc       *memcachedClasses
-	classes  []class
-	runs     runs
-	pageOver int64 // bytes by which the pages of classes may exceed the limit
-	runOver  int64 // bytes that runs may take though the limit is reached
-	pages    []page
-	owner    []atomic.Uint32 // class of a page, plus one
-	pool     pool
-	retired  retired
-	labels   labels
-	drainer  drainer
-	cas      atomic.Uint64
+	cfg         Config
+	fixed       int // bytes of memcached's header in the item-size formula
+	arena       *arena
+	runBase     uint32 // first ref of the run area
+	hash        hasher
+	shardBit    uint
+	shards      []*Shard
+	sizes       *sizes
+	mc          *memcachedClasses
+	classes     []class
+	runs        runs
+	pageOver    int64 // bytes by which the pages of classes may exceed the limit
+	runOver     int64 // bytes that runs may take though the limit is reached
+	pages       []page
+	owner       []atomic.Uint32 // class of a page, plus one
+	pool        pool
+	retired     retired
+	labels      labels
+	drainer     drainer
+	balanceTurn atomic.Uint32 // the shard that Balance uses next
+	cas         atomic.Uint64
 }
 
 // runs is the eviction side of items above largestChunk; their memory is the pool's.
 type runs struct {
-	queues [maxShards / 64]atomicBits
-	turn   atomic.Uint32
+	queues  [maxShards / 64]atomicBits
+	victims victims
+	turn    atomic.Uint32
 }
 
 // New makes an empty store. The error names the field of cfg that is wrong.
@@ -132,6 +135,21 @@ func (s *Store) Close() error {
 		}
 	}
 	return errors.Join(s.retired.close(), release(s.arena.mem))
+}
+
+// SetLimit changes Config.Limit while the store is in use. A lower one is reached by
+// evictions with the allocations that follow, or by Balance. The error says which limits are
+// possible: what was reserved at the start is the most.
+func (s *Store) SetLimit(limit int64) error {
+	p := &s.pool
+	if most := p.pageArea - s.pageOver - 2*pageSize; limit < pageSize || limit > most {
+		return fmt.Errorf("storage: limit: expected %d to %d bytes, found %d", pageSize, most, limit)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = limit
+	p.count(0)
+	return nil
 }
 
 // Hash returns the hash of a key, which the other methods want. It is keyed and does not allocate.
