@@ -145,15 +145,6 @@ func (f *filePolicy) withBooleans(values map[string]bool) (*filePolicy, error) {
 	return &g, nil
 }
 
-// booleans are the values in force by name.
-func (f *filePolicy) booleans() map[string]bool {
-	m := make(map[string]bool)
-	for _, b := range f.pol.Booleans() {
-		m[b.Name] = b.Active
-	}
-	return m
-}
-
 func (f *filePolicy) unlabeledContext() string { return f.unlabeled.String() }
 
 func (f *filePolicy) context(s string) policy.Context {

@@ -85,8 +85,14 @@ func globRegexp(pattern string) *regexp.Regexp {
 
 func FuzzGlob(f *testing.F) {
 	for _, s := range [][2]string{
-		{"session:*", "session:1"}, {"a*b*c", "abbc"}, {`\*?`, "*x"}, {"*a*a*a*b", "aaaaaaaaaa"}, {"", ""}, {"**?", ""},
-		{`a\`, "a"}, {"*:s0:c?", "x:s0:c1"},
+		{"session:*", "session:1"},
+		{"a*b*c", "abbc"},
+		{`\*?`, "*x"},
+		{"*a*a*a*b", "aaaaaaaaaa"},
+		{"", ""},
+		{"**?", ""},
+		{`a\`, "a"},
+		{"*:s0:c?", "x:s0:c1"},
 	} {
 		f.Add(s[0], s[1])
 	}

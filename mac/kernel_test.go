@@ -249,6 +249,33 @@ func TestKernelIsAheadOfItsStatusPage(t *testing.T) {
 	m.ask(t, e, q)
 }
 
+// Background work asks until the answer is of the generation in force.
+func TestDecideNow(t *testing.T) {
+	k := newFakeKernel(t, policy.Default())
+	m := k.open(Config{})
+	m.NewEpoch().Begin()
+	q := Question{Kind: AskAccess, Class: avc.ClassItem, Source: m.sid2(reader), Target: m.sid2(session)}
+	for i := range 10 {
+		on := i%2 == 1
+		k.setBool("kv_reader_sessions", on)
+		if i%3 == 0 {
+			k.install(policy.Default()) // ahead of the page, and with the boolean on
+			on = true
+		}
+		g, a := m.DecideNow(q)
+		if a.Seq != g.Seq || g.Judge(a.Decision, avc.Read).Allowed != on {
+			t.Errorf("step %d: %+v in generation %d", i, a, g.Seq)
+		}
+	}
+	k.mu.Lock()
+	k.seq++ // for ever being written
+	k.status()
+	k.mu.Unlock()
+	if g, a := m.DecideNow(q); g.Judge(a.Decision, avc.Read).Allowed || !a.Decision.Failed {
+		t.Errorf("%+v", a)
+	}
+}
+
 // A policy that is loaded while a query is under way.
 func TestKernelMovesUnderAQuery(t *testing.T) {
 	k := newFakeKernel(t, policy.Default())

@@ -62,11 +62,13 @@ func TestStartTable(t *testing.T) {
 		{machine{"mounted, no calculate", withKernel(without("calculate", "calculatx"), nil)}, []string{"kernel"}, []string{"kernel"}},
 		{
 			machine{"mounted, no kv_item", withKernel(without("kv_item", "kv_itex"), nil)},
-			[]string{"does not define kv_item;", install, choices}, []string{"does not define kv_item;", install, choices},
+			[]string{"does not define kv_item;", install, choices},
+			[]string{"does not define kv_item;", install, choices},
 		},
 		{
 			machine{"mounted, no kv_server", withKernel(without("kv_server", "kv_servex"), nil)},
-			[]string{"does not define kv_server;", install, choices}, []string{"does not define kv_server;", install, choices},
+			[]string{"does not define kv_server;", install, choices},
+			[]string{"does not define kv_server;", install, choices},
 		},
 		{
 			machine{"mounted, neither", withKernel(func(t *testing.T) []byte {
@@ -79,19 +81,23 @@ func TestStartTable(t *testing.T) {
 				_ = os.RemoveAll(filepath.Join(k.root, "class", "kv_item"))
 				k.answer = func(name, in string) ([]byte, bool) { return []byte(in), name == "context" }
 			})},
-			[]string{"does not define kv_item kv_server;", install}, []string{"does not define kv_item kv_server;", install},
+			[]string{"does not define kv_item kv_server;", install},
+			[]string{"does not define kv_item kv_server;", install},
 		},
 		{
 			machine{"mounted, a permission short, unknown allowed", withKernel(without("append", "appenx"), func(k *fakeKernel) { k.write("deny_unknown", "0") })},
-			[]string{"does not define kv_item:append;", install}, []string{"does not define kv_item:append;", install},
+			[]string{"does not define kv_item:append;", install},
+			[]string{"does not define kv_item:append;", install},
 		},
 		{
 			machine{"mounted, the classes cannot be read", withKernel(builtin, func(k *fakeKernel) { _ = os.RemoveAll(filepath.Join(k.root, "class")) })},
-			[]string{"no such file"}, []string{"no such file"},
+			[]string{"no such file"},
+			[]string{"no such file"},
 		},
 		{
 			machine{"mounted, a class number that is none", withKernel(builtin, func(k *fakeKernel) { k.write("class/kv_item/index", "x") })},
-			[]string{`expected a number, found "x"`}, []string{`expected a number, found "x"`},
+			[]string{`expected a number, found "x"`},
+			[]string{`expected a number, found "x"`},
 		},
 		{
 			machine{"mounted, compute_av not permitted", withKernel(builtin, func(k *fakeKernel) {
@@ -101,15 +107,18 @@ func TestStartTable(t *testing.T) {
 					}
 				}
 			})},
-			[]string{"security:compute_av", "permission denied"}, []string{"security:compute_av"},
+			[]string{"security:compute_av", "permission denied"},
+			[]string{"security:compute_av"},
 		},
 		{
 			machine{"mounted, check_context not permitted", withKernel(builtin, func(k *fakeKernel) { k.breakIt(unix.EACCES) })},
-			[]string{"security:check_context"}, []string{"security:check_context"},
+			[]string{"security:check_context"},
+			[]string{"security:check_context"},
 		},
 		{
 			machine{"mounted, no unlabeled context", withKernel(builtin, func(k *fakeKernel) { k.write("initial_contexts/unlabeled", "") })},
-			[]string{"initial_contexts/unlabeled: expected a context"}, []string{"initial_contexts/unlabeled"},
+			[]string{"initial_contexts/unlabeled: expected a context"},
+			[]string{"initial_contexts/unlabeled"},
 		},
 		{
 			machine{"mounted, the server's context unknown", func(t *testing.T) Config {
@@ -117,23 +126,28 @@ func TestStartTable(t *testing.T) {
 				cfg.ServerContext = "a:b:c:s0"
 				return cfg
 			}},
-			[]string{"the server's own context", "--server-context"}, []string{"the server's own context", "--server-context"},
+			[]string{"the server's own context", "--server-context"},
+			[]string{"the server's own context", "--server-context"},
 		},
 		{
 			machine{"hidden", unmounted("nodev\tproc\nnodev\tselinuxfs\n")},
-			[]string{"SELinux is on here", "no selinuxfs is to be seen at", "mount it", choices}, []string{"SELinux is on here", "mount it", choices},
+			[]string{"SELinux is on here", "no selinuxfs is to be seen at", "mount it", choices},
+			[]string{"SELinux is on here", "mount it", choices},
 		},
 		{
 			machine{"hidden, and /proc too", unmounted("")},
-			[]string{"SELinux is on here, as far as", choices}, []string{"SELinux is on here, as far as", choices},
+			[]string{"SELinux is on here, as far as", choices},
+			[]string{"SELinux is on here, as far as", choices},
 		},
 		{
 			machine{"off", unmounted("nodev\tproc\nnodev\tsecurityfs\n\text4\n")},
-			[]string{"built-in-policy"}, []string{"--mac=kernel needs SELinux", "SELinux is off here", choices},
+			[]string{"built-in-policy"},
+			[]string{"--mac=kernel needs SELinux", "SELinux is off here", choices},
 		},
 		{
 			machine{"off, a file system of a similar name", unmounted("nodev\tselinuxfs2\n\txselinuxfs\n")},
-			[]string{"built-in-policy"}, []string{"SELinux is off here"},
+			[]string{"built-in-policy"},
+			[]string{"SELinux is off here"},
 		},
 	} {
 		file := writeFile(t, "policy.bin", string(policy.Default()))
