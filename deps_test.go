@@ -34,7 +34,7 @@ var rules = map[string]struct {
 	"server":             {ours: "policy avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd"},
 	"internal/chat":      {},
 	"internal/debpolicy": {},
-	"bench":              {ours: "policy avc mac storage engine protocol server", others: "golang.org/x/sys"},
+	"bench":              {ours: "policy avc mac storage engine protocol server bench/load bench/rig", others: "golang.org/x/sys"},
 	"":                   {ours: "policy policy/cnp avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
 }
 
