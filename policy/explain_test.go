@@ -1,0 +1,353 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"sememcached/policy"
+)
+
+// TestExplain runs testdata/explain: policy as in TestDecide, then explain
+// with a question a line, SOURCE TARGET CLASS PERM..., or json with the same.
+func TestExplain(t *testing.T) {
+	datadriven.Walk(t, "testdata/explain", func(t *testing.T, path string) {
+		var p *policy.Policy
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "policy" {
+				p = goldenPolicy(t, d)
+				return ""
+			}
+			var out strings.Builder
+			for line := range strings.Lines(d.Input) {
+				w := strings.Fields(line)
+				e := p.ExplainQuery(policy.Query{Source: w[0], Target: w[1], Class: w[2], Perms: w[3:]})
+				if d.Cmd == "json" {
+					b, err := json.MarshalIndent(e, "", " ")
+					if err != nil {
+						t.Fatal(err)
+					}
+					var again policy.Explanation
+					if err := json.Unmarshal(b, &again); err != nil || !reflect.DeepEqual(e, again) {
+						t.Errorf("expected JSON to hold all of it, lost some (%v)", err)
+					}
+					out.Write(b)
+					out.WriteByte('\n')
+				} else {
+					out.WriteString(e.String())
+				}
+			}
+			return out.String()
+		})
+	})
+}
+
+// added collects the statements that an explanation says to add.
+func added(rs []policy.Reason) (cil []string) {
+	for _, r := range rs {
+		if r.Add {
+			cil = append(cil, r.CIL)
+		}
+		cil = append(cil, added(r.Parent)...)
+	}
+	return cil
+}
+
+// has reports whether reasons of a kind are among rs or those of parents.
+func has(rs []policy.Reason, kind policy.Kind) bool {
+	for _, r := range rs {
+		if r.Kind == kind || has(r.Parent, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// asCIL is the source of a micro policy in CIL.
+func asCIL(t *testing.T, name, dir string) string {
+	t.Helper()
+	src := filepath.Join("testdata/micro", name)
+	if b, err := os.ReadFile(src + ".cil"); err == nil {
+		return string(b)
+	}
+	abs, err := filepath.Abs(src + ".conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "checkpolicy", "-M", "-C", "-o", "micro.cil", abs)
+	b, err := os.ReadFile(filepath.Join(dir, "micro.cil"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// compileCIL compiles CIL with more statements.
+func compileCIL(t *testing.T, dir, cil string, more ...string) *policy.Policy {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "in.cil"), []byte(cil+"\n"+strings.Join(more, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "secilc", "-c", "33", "-o", "out.bin", "-f", "/dev/null", "in.cil")
+	b, err := os.ReadFile(filepath.Join(dir, "out.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustRead(t, b)
+}
+
+// denials makes up n questions that p denies.
+func denials(t *testing.T, p *policy.Policy, n int) []policy.Query {
+	r := seeded(t, 9)
+	cs := contexts(p, r, 8)
+	classes := p.Classes()
+	var out []policy.Query
+	for range 100 * n {
+		s, o, class := pick(r, cs), pick(r, cs), pick(r, classes)
+		c, _ := p.Class(class)
+		want := policy.AV(r.Uint32()) & policy.AV(r.Uint32()) & p.Perms(c)
+		if want&^p.ComputeAV(s, o, c).Allowed != 0 {
+			out = append(out, policy.Query{Source: s.String(), Target: o.String(), Class: class, Perms: p.PermNames(c, want)})
+			if len(out) == n {
+				return out
+			}
+		}
+	}
+	t.Fatalf("expected %d denied questions, found %d", n, len(out))
+	return nil
+}
+
+// TestExplainIsRight applies what explanations say, compiles the policy again
+// and asks again: the answer must then be allowed.
+func TestExplainIsRight(t *testing.T) {
+	tools(t, "checkpolicy", "secilc")
+	total, stuck := 0, 0
+	for _, name := range []string{
+		"allow", "attribute", "conditional", "constraint", "mlsconstrain", "mls_dominance", "typebounds", "role_allow",
+		"dontaudit", "common", "cil_items", "cil_bounds",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			cil := asCIL(t, name, dir)
+			p := compileCIL(t, dir, cil)
+			for _, q := range denials(t, p, 85) {
+				e := p.ExplainQuery(q)
+				if e.Allowed || e.Failed || len(e.Reasons) == 0 {
+					t.Fatalf("expected reasons for a denial, found\n%s", e)
+				}
+				total++
+				var sides []policy.Query
+				for _, r := range e.Reasons {
+					changed := q
+					switch r.Side {
+					case "source":
+						changed.Source = r.Context
+					case "target":
+						changed.Target = r.Context
+					default:
+						continue
+					}
+					sides = append(sides, changed)
+				}
+				if !has(e.Reasons, policy.KindConstraint) {
+					sides = append(sides, q)
+				}
+				if len(sides) == 0 {
+					stuck++
+					continue
+				}
+				fixed := compileCIL(t, dir, cil, added(e.Reasons)...)
+				for _, q := range sides {
+					if after := fixed.ExplainQuery(q); !after.Allowed {
+						t.Errorf("before:\n%safter:\n%s", e, after)
+					}
+				}
+			}
+		})
+	}
+	t.Logf("%d denials, %d of them under constraints on types or contrary ones", total, stuck)
+	if !t.Failed() && total-stuck < 800 {
+		t.Errorf("expected at least 800 denials to be repaired, found %d", total-stuck)
+	}
+}
+
+// TestExplainBooleansAreRight sets the booleans of conditional reasons: what
+// was missing is then granted by a rule in force.
+func TestExplainBooleansAreRight(t *testing.T) {
+	n := 0
+	for _, name := range []string{"conditional.v33", "cil_items.v33"} {
+		base := micro(t, name)
+		for _, set := range []map[string]bool{nil, {base.Booleans()[0].Name: false}, {base.Booleans()[0].Name: true}} {
+			p, err := base.WithBooleans(set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, q := range denials(t, p, 1200) {
+				for _, r := range p.ExplainQuery(q).Reasons {
+					if r.Kind == policy.KindConditional && len(r.Booleans) == 0 {
+						t.Errorf("%s: expected booleans that open it, found none:\n%s", name, p.ExplainQuery(q))
+					}
+					for _, setting := range r.Booleans {
+						n++
+						w, err := p.WithBooleans(setting)
+						if err != nil {
+							t.Fatal(err)
+						}
+						q := q
+						q.Perms = r.Perms
+						if e := w.ExplainQuery(q); has(e.Reasons, policy.KindMissingRule) {
+							t.Errorf("%s: %v:\n%s", name, setting, e)
+						}
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d settings", n)
+	if n < 100 {
+		t.Errorf("expected at least 100 settings, found %d", n)
+	}
+}
+
+// TestExplainNearIsRight gives types the attributes that nearly fit.
+func TestExplainNearIsRight(t *testing.T) {
+	tools(t, "checkpolicy", "secilc")
+	n := 0
+	for _, name := range []string{"attribute", "cil_items"} {
+		dir := t.TempDir()
+		cil := asCIL(t, name, dir)
+		p := compileCIL(t, dir, cil)
+		for _, q := range denials(t, p, 150) {
+			for _, r := range p.ExplainQuery(q).Reasons {
+				for _, near := range r.Near {
+					n++
+					q := q
+					q.Perms = near.Perms
+					if e := compileCIL(t, dir, cil, near.CIL).ExplainQuery(q); has(e.Reasons, policy.KindMissingRule) {
+						t.Errorf("%s: %s:\n%s", name, near.CIL, e)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d attributes", n)
+	if n < 30 {
+		t.Errorf("expected at least 30 attributes, found %d", n)
+	}
+}
+
+// TestExplainAgreesWithComputeAV asks about every permission of many pairs.
+func TestExplainAgreesWithComputeAV(t *testing.T) {
+	n := 0
+	for _, name := range microFiles(t) {
+		p := micro(t, name)
+		r := seeded(t, 10)
+		cs := contexts(p, r, 6)
+		for range 60 {
+			s, o := pick(r, cs), pick(r, cs)
+			c := mustClass(t, p, pick(r, p.Classes()))
+			for bit := range 32 {
+				av := policy.AV(1) << bit & p.Perms(c)
+				if av == 0 {
+					continue
+				}
+				n++
+				d := p.ComputeAV(s, o, c)
+				e := p.Explain(s, o, c, av)
+				if e.Allowed != (d.Allowed&av != 0) || e.Allowed != has(e.Reasons, policy.KindAllow) || e.Failed || e.Permissive != d.Permissive {
+					t.Fatalf("%s: expected the answer of ComputeAV, %+v, found\n%s", name, d, e)
+				}
+				blocked := has(e.Reasons, policy.KindMissingRule) || has(e.Reasons, policy.KindConstraint) || has(e.Reasons, policy.KindRole)
+				if blocked == e.Allowed {
+					t.Fatalf("%s: expected reasons that fit the answer, found\n%s", name, e)
+				}
+				if hidden := !e.Allowed && d.AuditDeny&av == 0; hidden != has(e.Reasons, policy.KindDontAudit) {
+					t.Fatalf("%s: expected dontaudit %v, found\n%s", name, hidden, e)
+				}
+				if logged := e.Allowed && d.AuditAllow&av != 0; logged != has(e.Reasons, policy.KindAuditAllow) {
+					t.Fatalf("%s: expected auditallow %v, found\n%s", name, logged, e)
+				}
+			}
+		}
+	}
+	t.Logf("%d questions", n)
+}
+
+// debianCIL is all modules of Debian's policy in CIL, in one file, and our
+// classes.
+func debianCIL(t *testing.T, flavor string) string {
+	t.Helper()
+	const hll = "/usr/libexec/selinux/hll/pp"
+	file := cached(t, flavor, "modules.cil", func(dir string) string {
+		tools(t, hll)
+		out, err := os.Create(filepath.Join(dir, "modules.cil"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		for _, m := range debianModules(t, flavor, dir) {
+			run(t, dir, hll, m, m+".cil")
+			in, err := os.Open(filepath.Join(dir, m+".cil"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(out, in); err != nil {
+				t.Fatal(err)
+			}
+			in.Close()
+		}
+		return out.Name()
+	})
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := os.ReadFile("testdata/debian/kv.cil")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b) + "\n" + string(kv)
+}
+
+// TestExplainIsRightOnDebian repairs denials of kv_item with one compilation.
+func TestExplainIsRightOnDebian(t *testing.T) {
+	p := mustRead(t, debianPolicy(t, "default"))
+	r := seeded(t, 11)
+	d := newDrawer(p, r)
+	perms := p.PermNames(mustClass(t, p, "kv_item"), ^policy.AV(0))
+	var questions []policy.Query
+	var cil []string
+	for len(questions) < 20 {
+		s, ok1 := d.context(pick(r, []string{"daemon", "userdomain", "domain"}))
+		o, ok2 := d.context("kv_items")
+		if !ok1 || !ok2 {
+			continue
+		}
+		q := policy.Query{Source: s.String(), Target: o.String(), Class: "kv_item", Perms: []string{pick(r, perms)}}
+		e := p.ExplainQuery(q)
+		if e.Allowed {
+			continue
+		}
+		cil = append(cil, added(e.Reasons)...)
+		for _, reason := range e.Reasons {
+			if reason.Side == "source" {
+				q.Source = reason.Context
+			}
+		}
+		questions = append(questions, q)
+	}
+	fixed := compileCIL(t, t.TempDir(), debianCIL(t, "default"), cil...)
+	for _, q := range questions {
+		if e := fixed.ExplainQuery(q); !e.Allowed {
+			t.Errorf("expected what was explained to be allowed, found\n%s", e)
+		}
+	}
+	t.Log(fmt.Sprint(len(questions), " denials, ", len(cil), " statements"))
+}
