@@ -15,7 +15,8 @@ import (
 // reload the new answer takes the place of the old one instead of waiting beside
 // it until it falls out.
 type Cache[K comparable, V any] struct {
-	lru           *lru.Cache[K, stamped[V]]
+	size          int
+	lru           atomic.Pointer[lru.Cache[K, stamped[V]]]
 	newest        atomic.Uint64
 	lookups, hits atomic.Uint64
 }
@@ -27,17 +28,15 @@ type stamped[V any] struct {
 
 // NewCache makes a cache of at most size answers; below 1 counts as 1.
 func NewCache[K comparable, V any](size int) *Cache[K, V] {
-	l, err := lru.New[K, stamped[V]](max(size, 1))
-	if err != nil {
-		panic(err) // size is positive, the one thing that it checks
-	}
-	return &Cache[K, V]{lru: l}
+	c := &Cache[K, V]{size: max(size, 1)}
+	c.Purge()
+	return c
 }
 
 // Lookup finds the answer to k that was computed in generation seq.
 func (c *Cache[K, V]) Lookup(seq uint64, k K) (V, bool) {
 	c.lookups.Add(1)
-	if s, ok := c.lru.Get(k); ok && s.seq == seq {
+	if s, ok := c.lru.Load().Get(k); ok && s.seq == seq {
 		c.hits.Add(1)
 		return s.v, true
 	}
@@ -57,15 +56,22 @@ func (c *Cache[K, V]) Insert(seq uint64, k K, v V) {
 			break
 		}
 	}
-	c.lru.Add(k, stamped[V]{seq, v})
+	c.lru.Load().Add(k, stamped[V]{seq, v})
 }
 
 // Purge forgets everything, for the sake of memory: readers of a newer
-// generation find nothing old anyway.
-func (c *Cache[K, V]) Purge() { c.lru.Purge() }
+// generation find nothing old anyway. An empty map takes the place of the full
+// one, which nobody waits to see emptied.
+func (c *Cache[K, V]) Purge() {
+	l, err := lru.New[K, stamped[V]](c.size)
+	if err != nil {
+		panic(err) // size is positive, the one thing that it checks
+	}
+	c.lru.Store(l)
+}
 
 // Len is the number of answers held, old generations included.
-func (c *Cache[K, V]) Len() int { return c.lru.Len() }
+func (c *Cache[K, V]) Len() int { return c.lru.Load().Len() }
 
 // Counts reports all look-ups and those that found an answer, since the start.
 // They survive a purge.
