@@ -73,6 +73,3 @@ func (s *sizes) class(size int) int {
 	}
 	return s.search(size)
 }
-
-// runs is the class number of items above largestChunk.
-func (s *sizes) runs() int { return len(s.chunk) }

@@ -314,10 +314,11 @@ func (sh *Shard) rescue(c *class, ref, now uint32) bool {
 			return false
 		}
 		victim := sh.victim(int(c.id), now)
-		if victim == 0 || victim == ref || recent(s.arena.head(victim)) > recent(hd) || !c.retag(victim, sh.id, hd.nkey) {
+		if victim == 0 || s.pageOf(victim) == s.drainer.page || recent(s.arena.head(victim)) > recent(hd) {
 			return false
 		}
 		sh.take(victim, now)
+		c.retag(victim, sh.id, hd.nkey) // not refused: no other page is being emptied
 		to = victim
 	}
 	sh.relocate(ref, to)

@@ -42,8 +42,7 @@ func TestHeaderIsAsDrawn(t *testing.T) {
 		if !strings.Contains(line, "| next | prev |") {
 			continue
 		}
-		var offsets []string
-		offsets = strings.Fields(strings.TrimPrefix(lines[i-2], "//"))
+		offsets := strings.Fields(strings.TrimPrefix(lines[i-2], "//"))
 		names := strings.Split(strings.Trim(strings.TrimPrefix(line, "//\t"), "|"), "|")
 		typ := reflect.TypeFor[header]()
 		if len(names) != typ.NumField()+1 || len(offsets) != len(names) {
