@@ -477,6 +477,7 @@ func TestKernelReloadStorm(t *testing.T) {
 				}
 				answered.Add(1)
 				e.Rest()
+				time.Sleep(50 * time.Microsecond) // others want the processor too
 			}
 		}()
 	}

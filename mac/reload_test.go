@@ -378,6 +378,7 @@ func TestReloadStorm(t *testing.T) {
 				}
 				answered.Add(1)
 				e.Rest()
+				time.Sleep(50 * time.Microsecond) // others want the processor too
 			}
 		}()
 	}
