@@ -39,6 +39,7 @@ import (
 type Config struct {
 	Network string // "tcp" or "unix"
 	Addr    string // as net.Dial takes it
+	Source  string // IPv4 address to connect from, for servers that judge clients by it; "": any
 
 	Threads int
 	CPUs    []int // the core that thread i is pinned to; none: not pinned

@@ -28,6 +28,10 @@ func New(cfg Config) (*Generator, error) {
 	if err != nil {
 		return nil, err
 	}
+	from, err := source4(cfg.Source)
+	if err != nil {
+		return nil, err
+	}
 	g := &Generator{cfg: cfg, seed: cfg.Seed}
 	v := newValues(cfg.ValueSize)
 	var zipf []uint32
@@ -47,7 +51,7 @@ func New(cfg Config) (*Generator, error) {
 		g.threads = append(g.threads, t)
 	}
 	for i := range cfg.Conns {
-		fd, err := dial(sa, family)
+		fd, err := dial(from, sa, family)
 		if err == nil {
 			err = g.threads[i%cfg.Threads].add(fd)
 		}
@@ -76,16 +80,31 @@ func resolve(network, addr string) (unix.Sockaddr, int, error) {
 	return &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP)}, unix.AF_INET6, nil
 }
 
-func dial(sa unix.Sockaddr, family int) (int, error) {
+// source4 is the address to bind to; nil for none.
+func source4(addr string) (unix.Sockaddr, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	ip := net.ParseIP(addr).To4()
+	if ip == nil {
+		return nil, fmt.Errorf("load: expected an IPv4 address to connect from, found %q", addr)
+	}
+	return &unix.SockaddrInet4{Addr: [4]byte(ip)}, nil
+}
+
+func dial(from, sa unix.Sockaddr, family int) (int, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
-	for {
-		err = unix.Connect(fd, sa)
-		if !errors.Is(err, unix.EINTR) {
+	if from != nil {
+		err = unix.Bind(fd, from)
+	}
+	for err == nil {
+		if err = unix.Connect(fd, sa); !errors.Is(err, unix.EINTR) {
 			break
 		}
+		err = nil
 	}
 	if err == nil && family != unix.AF_UNIX {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)

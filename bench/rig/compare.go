@@ -137,6 +137,10 @@ func SyscallsPerRequest(s *Server, c load.Config, requests int) (float64, Syscal
 		return 0, nil, err
 	}
 	defer g.Close()
+	// The system calls of accepting the connections are not those of requests.
+	if _, err := g.RunRequests(10 * max(50, c.Conns)); err != nil {
+		return 0, nil, fmt.Errorf("%s: %w", s.Kind.Name, err)
+	}
 	var r load.Result
 	calls, err := CountSyscalls(s.PID, func() error {
 		var err error
