@@ -19,6 +19,8 @@ type acceptor struct {
 	next  int
 	ep    int
 	stop  int // eventfd
+
+	complained time.Time // when an error was logged last
 }
 
 func newAcceptor(s *Server, ls []*listener, loops []*loop) (*acceptor, error) {
@@ -92,7 +94,10 @@ func (a *acceptor) accept(l *listener) {
 		default:
 			// Out of descriptors or memory: whoever waits in the backlog goes on
 			// waiting, and the listener is looked at again a little later.
-			a.srv.log.Error("cannot accept", "listener", l.name(), "error", err)
+			if now := time.Now(); now.Sub(a.complained) > time.Second {
+				a.complained = now
+				a.srv.log.Error("cannot accept", "listener", l.name(), "error", err)
+			}
 			time.Sleep(10 * time.Millisecond)
 			return
 		}

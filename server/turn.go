@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+
 	"golang.org/x/sys/unix"
 
 	"sememcached/protocol"
@@ -48,9 +50,8 @@ func (l *loop) small(work []*conn) (rest []*conn) {
 		for group < len(work) && keys < hintGroup {
 			c := work[group]
 			group++
-			n := l.scan(c.input, keys, min(keys+l.budget+1, hintKeys))
-			if c.large = n-keys > l.budget; !c.large {
-				keys = n
+			if c.large = requests(c.input) > l.budget; !c.large {
+				keys = l.scan(c.input, keys, hintKeys)
 			}
 		}
 		l.prefetch(keys)
@@ -72,6 +73,18 @@ func (l *loop) small(work []*conn) (rest []*conn) {
 	}
 	return rest
 }
+
+// requests estimates how many requests input holds: a line each, or two for what
+// does not look like a get. It decides about precedence and nothing else.
+func requests(input []byte) int {
+	n := bytes.Count(input, lineFeed)
+	if len(input) > 0 && input[0] != 'g' {
+		n /= 2
+	}
+	return n
+}
+
+var lineFeed = []byte{'\n'}
 
 // large executes all the input of the connections, as far as prefetching
 // reaches, and returns those that have more.
