@@ -145,11 +145,10 @@ func (l *flushList) execute(f *flush, newer []*flush) {
 			e.store.FlushLabel(uint32(label), f.due)
 			continue
 		}
-		g := e.mon.Generation()
-		if l.replaced(g, label, newer) {
+		if l.replaced(label, newer) {
 			continue
 		}
-		v := e.judge(g, f.ssid, label, avc.ClassItem, avc.Remove)
+		v := e.judge(f.ssid, label, avc.ClassItem, avc.Remove)
 		if v.Allowed {
 			e.store.FlushLabel(uint32(label), f.due)
 		}
@@ -157,9 +156,9 @@ func (l *flushList) execute(f *flush, newer []*flush) {
 	}
 }
 
-func (l *flushList) replaced(g *mac.Generation, label avc.SID, newer []*flush) bool {
+func (l *flushList) replaced(label avc.SID, newer []*flush) bool {
 	for _, n := range newer {
-		if l.eng.judge(g, n.ssid, label, avc.ClassItem, avc.Remove).Allowed {
+		if l.eng.judge(n.ssid, label, avc.ClassItem, avc.Remove).Allowed {
 			return true
 		}
 	}

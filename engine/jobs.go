@@ -40,7 +40,7 @@ func (e *Secured) Background(w *Worker, c *Call, fn func()) Status {
 func (e *Secured) guarded(fn func()) {
 	if !e.off {
 		ep := e.mon.NewEpoch()
-		ep.Observe(e.mon.Generation().Seq)
+		ep.Begin()
 		defer ep.Close()
 	}
 	fn()

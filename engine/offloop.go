@@ -6,12 +6,13 @@ import (
 	"sememcached/storage"
 )
 
-// judge is check for helper goroutines: it may block on the decider.
-func (e *Secured) judge(g *mac.Generation, ssid, target avc.SID, class avc.Class, need avc.Perms) mac.Verdict {
+// judge is check for helper goroutines: it may block on the decider, and it
+// judges in the generation that is in force when the decision comes.
+func (e *Secured) judge(ssid, target avc.SID, class avc.Class, need avc.Perms) mac.Verdict {
 	if e.off {
 		return mac.Verdict{Allowed: true}
 	}
-	a := e.mon.Decide(g, mac.Question{Kind: mac.AskAccess, Class: class, Source: ssid, Target: target})
+	g, a := e.mon.DecideNow(mac.Question{Kind: mac.AskAccess, Class: class, Source: ssid, Target: target})
 	d := a.Decision
 	if a.Err != nil {
 		d = avc.Decision{Failed: true}

@@ -4,7 +4,6 @@ import (
 	"strconv"
 
 	"sememcached/avc"
-	"sememcached/mac"
 	"sememcached/storage"
 )
 
@@ -104,9 +103,8 @@ func (e *Secured) StatsLabels(c *Call, emit func(name, value string)) {
 		rows = append(rows, row{avc.SID(label), st})
 		return true
 	})
-	g := e.mon.Generation()
 	for _, r := range rows {
-		if e.off || !e.visible(g, c, r.label) {
+		if e.off || !e.visible(c, r.label) {
 			continue
 		}
 		ctx := sids.String(r.label)
@@ -118,6 +116,6 @@ func (e *Secured) StatsLabels(c *Call, emit func(name, value string)) {
 }
 
 // visible says whether the call's client may see that label's items exist.
-func (e *Secured) visible(g *mac.Generation, c *Call, label avc.SID) bool {
-	return e.judge(g, c.Client.ssid, label, avc.ClassItem, avc.Getattr).Allowed
+func (e *Secured) visible(c *Call, label avc.SID) bool {
+	return e.judge(c.Client.ssid, label, avc.ClassItem, avc.Getattr).Allowed
 }

@@ -55,7 +55,7 @@ func (w *Worker) Begin() {
 	w.mu.Lock()
 	w.now = w.eng.Clock()
 	if w.epoch != nil {
-		w.epoch.Observe(w.eng.mon.Generation().Seq)
+		w.epoch.Begin()
 	}
 }
 
