@@ -85,7 +85,10 @@ func (l *flushList) add(f *flush, after time.Duration) {
 // RunFlushes executes the delayed flushes that are due by now. The engine's own
 // timers call it; tests with a clock of their own call it themselves.
 func (e *Secured) RunFlushes() {
-	e.guarded(func() { e.flushes.runDue(e.Clock()) })
+	if ep := e.announce(); ep != nil {
+		defer ep.Close()
+	}
+	e.flushes.runDue(e.Clock())
 }
 
 // runDue executes every flush that is due at now, oldest first.

@@ -3,6 +3,8 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+
+	"sememcached/mac"
 )
 
 // job is work of one call on a helper goroutine.
@@ -25,25 +27,32 @@ func (e *Secured) Background(w *Worker, c *Call, fn func()) Status {
 	j := &job{}
 	r.job, r.parked = j, true
 	tag := c.Tag
+	// Announced here, while this worker's turn protects the labels that fn refers
+	// to, and not only once the goroutine runs.
+	ep := e.announce()
 	go func() {
 		e.jobs <- struct{}{}
-		e.guarded(fn)
+		fn()
 		<-e.jobs
+		if ep != nil {
+			ep.Close()
+		}
 		j.done.Store(true)
 		w.post(answer{tag: tag, job: j})
 	}()
 	return Pending
 }
 
-// guarded runs fn as a worker of its own in the eyes of the monitor: the numbers
-// of labels that it looks at are not reused before it has ended.
-func (e *Secured) guarded(fn func()) {
-	if !e.off {
-		ep := e.mon.NewEpoch()
-		ep.Begin()
-		defer ep.Close()
+// announce makes background work a worker of its own in the eyes of the monitor:
+// the numbers of labels that it looks at are not reused before it has ended. It
+// returns nil where there are none.
+func (e *Secured) announce() *mac.Epoch {
+	if e.off {
+		return nil
 	}
-	fn()
+	ep := e.mon.NewEpoch()
+	ep.Begin()
+	return ep
 }
 
 // workerList is every worker ever made, for the sums of their counters.
