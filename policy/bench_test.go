@@ -26,6 +26,9 @@ func TestComputeAVDoesNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(100, func() { q.ComputeAV(s, o, c) }); n != 0 {
 			t.Errorf("ComputeAV: expected no allocation, found %v", n)
 		}
+		if n := testing.AllocsPerRun(100, func() { q.ComputeXperm(s, o, c, policy.XpermIoctl, 1) }); n != 0 {
+			t.Errorf("ComputeXperm: expected no allocation, found %v", n)
+		}
 		if n := testing.AllocsPerRun(100, func() { q.ValidateTrans(o, o, s, c) }); n != 0 {
 			t.Errorf("ValidateTrans: expected no allocation, found %v", n)
 		}

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +17,9 @@ import (
 //	av                             a question a line: SOURCE TARGET CLASS
 //	create|member|change           likewise; create takes an object name, too
 //	validatetrans                  a question a line: OLD NEW TASK CLASS
+//	label                          as create, with the steps
+//	whynot                         as validatetrans, with the reasons
+//	xperm                          a question a line: SOURCE TARGET CLASS NUMBER
 //	names                          a class a line
 //
 // In a context, a missing user and role are u_u:a_r for the first of a line
@@ -55,7 +59,7 @@ func goldenPolicy(t *testing.T, d *datadriven.TestData) *policy.Policy {
 // golden answers one line.
 func golden(p *policy.Policy, cmd string, words []string) string {
 	contexts := 2
-	if cmd == "validatetrans" {
+	if cmd == "validatetrans" || cmd == "whynot" {
 		contexts = 3
 	} else if cmd == "names" {
 		contexts = 0
@@ -87,6 +91,17 @@ func golden(p *policy.Policy, cmd string, words []string) string {
 	switch cmd {
 	case "av":
 		return decisionText(p, c, p.ComputeAV(cs[0], cs[1], c))
+	case "label":
+		return strings.TrimSuffix(p.ExplainCreate(cs[0], cs[1], c, strings.Join(words[3:], " ")).String(), "\n")
+	case "whynot":
+		var out []string
+		for _, r := range p.ExplainValidateTrans(cs[0], cs[1], cs[2], c) {
+			out = append(out, r.Text+": "+r.Expression+"\n  "+r.Values)
+		}
+		if (out == nil) != p.ValidateTrans(cs[0], cs[1], cs[2], c) {
+			return "reasons that do not fit the answer"
+		}
+		return strings.Join(append(out, "."), "\n")
 	case "create":
 		return made(p.ComputeCreate(cs[0], cs[1], c, strings.Join(words[3:], " ")))
 	case "member":
@@ -95,6 +110,13 @@ func golden(p *policy.Policy, cmd string, words []string) string {
 		return made(p.ComputeRelabel(cs[0], cs[1], c))
 	case "validatetrans":
 		return fmt.Sprint(p.ValidateTrans(cs[0], cs[1], cs[2], c))
+	case "xperm":
+		n, err := strconv.ParseUint(words[3], 0, 16)
+		if err != nil {
+			return err.Error()
+		}
+		d := p.ComputeXperm(cs[0], cs[1], c, policy.XpermIoctl, uint16(n))
+		return fmt.Sprintf("limited %t allowed %t logged %t silent %t", d.Limited, d.Allowed, d.AuditAllow, d.DontAudit)
 	case "names":
 		return fmt.Sprintf("%q", p.TransitionNames(c))
 	}

@@ -112,7 +112,8 @@ func denials(t *testing.T, p *policy.Policy, n int) []policy.Query {
 	for range 100 * n {
 		s, o, class := pick(r, cs), pick(r, cs), pick(r, classes)
 		c, _ := p.Class(class)
-		want := policy.AV(r.Uint32()) & policy.AV(r.Uint32()) & p.Perms(c)
+		a, b := r.Uint32(), r.Uint32()
+		want := policy.AV(a&b) & p.Perms(c)
 		if want&^p.ComputeAV(s, o, c).Allowed != 0 {
 			out = append(out, policy.Query{Source: s.String(), Target: o.String(), Class: class, Perms: p.PermNames(c, want)})
 			if len(out) == n {

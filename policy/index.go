@@ -28,6 +28,8 @@ type index struct {
 	condBranch []uint32
 	condNext   []uint32
 
+	xpermRules map[uint64][]uint32 // by (source, target, class)
+
 	roleAllowed map[roleAllow]struct{}
 	roleTransTo map[roleTransKey]uint32
 	rangeTo     map[typePairClass]uint32 // into rangeTrans
@@ -147,6 +149,7 @@ func (t *tables) indexRules() error {
 	if err := t.indexCondRules(); err != nil {
 		return err
 	}
+	t.indexXperms()
 	t.roleAllowed = make(map[roleAllow]struct{}, len(t.roleAllow))
 	for _, r := range t.roleAllow {
 		t.roleAllowed[r] = struct{}{}

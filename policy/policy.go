@@ -48,6 +48,9 @@ func (h HandleUnknown) String() string {
 	return fmt.Sprintf("HandleUnknown(%d)", uint8(h))
 }
 
+// MarshalText is String, for JSON.
+func (h HandleUnknown) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
 // Policy is a validated policy with one state of its booleans. It never
 // changes: any number of goroutines may ask it without locks, and a reload or
 // a changed boolean is another Policy.

@@ -93,10 +93,17 @@ func (t *typ) attribute() bool { return t.properties&typeAttribute != 0 }
 func (t *typ) alias() bool { return t.properties&(typePrimary|typeAttribute) == 0 }
 
 // define enters one symbol: its name is new, its value is in range and, unless
-// it is an alias, new too.
+// it is an alias, new too. A colon in a name would make two contexts out of
+// one, and a control character forge lines of a log; no compiler lets them
+// through.
 func define[T any, V ~uint16 | ~uint32](names map[string]V, byValue []*T, what, name string, value uint32, entry *T, alias bool) error {
 	if value == 0 || uint64(value) >= uint64(len(byValue)) {
 		return fmt.Errorf("policy: %s %q: expected a value of 1 to %d, found %d", what, name, len(byValue)-1, value)
+	}
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c == ':' || c == 0x7f {
+			return fmt.Errorf("policy: %s %q: expected a name without colons, blanks and control characters, found %q", what, name, c)
+		}
 	}
 	if _, ok := names[name]; ok {
 		return fmt.Errorf("policy: %s %q: expected one definition, found two", what, name)
