@@ -174,12 +174,12 @@ func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 		for ; w != 0; w &= w - 1 {
 			n := word*64 + uint32(bits.TrailingZeros64(w))
 			owner := s.shards[n]
-			if owner != sh && !owner.mu.TryLock() {
+			if owner != sh && !owner.tryLock() {
 				continue
 			}
 			ref := owner.evictFor(sh, c, nkey, now)
 			if owner != sh {
-				owner.mu.Unlock()
+				owner.unlock()
 			}
 			if ref != 0 {
 				turn.Store((n + 1) % maxShards)
@@ -270,8 +270,8 @@ const (
 // itself.
 func (s *Store) Release(it Item) {
 	sh := s.shards[it.head().shard]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	sh.lock()
+	defer sh.unlock()
 	sh.Free(it)
 }
 

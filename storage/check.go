@@ -9,8 +9,8 @@ import "fmt"
 // and not linked meanwhile, except what pins hold: unlinked says how many such items there are.
 func (s *Store) Check(unlinked int) error {
 	for _, sh := range s.shards {
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
+		sh.lock()
+		defer sh.unlock()
 	}
 	chunks := make(map[uint32]bool) // linked
 	perLabel := make(map[uint32]LabelStats)

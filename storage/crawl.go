@@ -19,8 +19,8 @@ func (s *Store) CrawlStep(c *Crawl, now uint32) (checked, reclaimed int, more bo
 		*c = Crawl{}
 	}
 	sh := s.shards[c.shard]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	sh.lock()
+	defer sh.unlock()
 	if sh.index.old.Load() != nil {
 		sh.grow(crawlBuckets)
 		return 0, 0, true

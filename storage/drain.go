@@ -30,7 +30,7 @@ type drainer struct {
 const (
 	// drainChunks is how many chunks one step looks at; each costs some
 	// microseconds at most.
-	drainChunks = 32
+	drainChunks = 16
 	// drainRounds is how often a page is walked before it is given up: chunks
 	// that are pinned or still being filled cannot be had.
 	drainRounds = 4
@@ -51,8 +51,8 @@ const (
 // SetLimit above all. It holds no lock for longer than an allocation.
 func (s *Store) Balance(now uint32) (more bool) {
 	sh := s.shards[s.balanceTurn.Add(1)%uint32(len(s.shards))]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	sh.lock()
+	defer sh.unlock()
 	s.drain(sh, now)
 	d := &s.drainer
 	return !s.cfg.NoEvict && (d.busy.Load() || s.pool.excess.Load() > 0)
@@ -147,11 +147,11 @@ func (s *Store) age(sh *Shard, c int, now uint32) (age uint32, known bool) {
 		for w := set[i].Load(); w != 0 && tries > 0; w &= w - 1 {
 			tries--
 			other := s.shards[i*64+bits.TrailingZeros64(w)]
-			if other == sh || !other.mu.TryLock() {
+			if other == sh || !other.tryLock() {
 				continue
 			}
 			age, known = other.age(c, now)
-			other.mu.Unlock()
+			other.unlock()
 			if known {
 				return age, true
 			}
@@ -279,10 +279,10 @@ func (s *Store) nextDrain() (ref uint32, owner *Shard, done bool) {
 // drainChunk moves or evicts the item at ref if it can be had.
 func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
 	if owner != sh {
-		if !owner.mu.TryLock() {
+		if !owner.tryLock() {
 			return
 		}
-		defer owner.mu.Unlock()
+		defer owner.unlock()
 	}
 	c := s.drainer.class
 	it := s.arena.item(ref)

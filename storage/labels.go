@@ -160,11 +160,11 @@ func (s *Store) FlushLabel(label, now uint32) {
 // unlinked ones aside.
 func (s *Store) LabelItems(label uint32) uint64 {
 	for _, sh := range s.shards {
-		sh.mu.Lock()
+		sh.lock()
 		if d := &sh.deltas[label%labelDeltas]; d.label == label {
 			sh.spill(d)
 		}
-		sh.mu.Unlock()
+		sh.unlock()
 	}
 	if l := s.labels.get(label); l != nil {
 		return uint64(max(0, l.items.Load()))
@@ -187,10 +187,10 @@ func (s *Store) Labels(fn func(label uint32, st LabelStats) bool) {
 
 func (s *Store) spillAll() {
 	for _, sh := range s.shards {
-		sh.mu.Lock()
+		sh.lock()
 		for i := range sh.deltas {
 			sh.spill(&sh.deltas[i])
 		}
-		sh.mu.Unlock()
+		sh.unlock()
 	}
 }

@@ -89,8 +89,8 @@ func (s *Store) Scan(c *Cursor, fn func(it Item) bool) (more bool) {
 // visit calls fn with the item at a position, if it still exists.
 func (src *source) visit(h uint64, at position, now uint32, fn func(it Item) bool) bool {
 	sh := src.sh
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	sh.lock()
+	defer sh.unlock()
 	ref := sh.lookup(h, at.instance, at.key)
 	if ref == 0 {
 		return true
@@ -115,7 +115,7 @@ func (src *source) fill(c *Cursor, after position, n int) bool {
 	src.done = true
 	var ends []int
 	sh := src.sh
-	sh.mu.Lock()
+	sh.lock()
 	sh.probe = from
 	sh.tree.AscendGreaterOrEqual(0, func(ref uint32) bool {
 		key, instance := sh.treeKey(ref), sh.treeInstance(ref)
@@ -136,7 +136,7 @@ func (src *source) fill(c *Cursor, after position, n int) bool {
 		return true
 	})
 	sh.probe = position{}
-	sh.mu.Unlock()
+	sh.unlock()
 	start := 0
 	for i, end := range ends {
 		src.keys[i].key = slices.Clip(src.buf[start:end])

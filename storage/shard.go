@@ -2,6 +2,7 @@ package storage
 
 import (
 	"sync"
+	"time"
 
 	"github.com/google/btree"
 )
@@ -19,7 +20,8 @@ type Shard struct {
 	probe  position
 	queues []queue // by class; the last is that of runs
 	ghost  ghost
-	keep   uint32 // what Find returned last; Alloc does not evict it
+	since  time.Time // when the lock was taken, in builds with the invariants tag
+	keep   uint32    // what Find returned last; Alloc does not evict it
 	deltas [labelDeltas]delta
 	stats  shardStats
 	mc     []classCount      // by memcached's class less one
@@ -30,7 +32,7 @@ type Shard struct {
 // Unlock unlocks the shard. Items that were found become invalid.
 func (sh *Shard) Unlock() {
 	sh.keep = 0
-	sh.mu.Unlock()
+	sh.unlock()
 }
 
 // Absence says why Find found nothing.
@@ -212,8 +214,8 @@ func (sh *Shard) Pin(it Item) bool {
 func (s *Store) Unpin(it Item) {
 	sh := s.shards[it.head().shard]
 	ref := s.arena.refOf(it)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	sh.lock()
+	defer sh.unlock()
 	n := sh.pins[ref]
 	if n == 0 {
 		panic("storage: Unpin of an item that is not pinned")

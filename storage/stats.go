@@ -120,7 +120,7 @@ func (s *Store) Stats() Stats {
 	var st Stats
 	var buckets uint64
 	for _, sh := range s.shards {
-		sh.mu.Lock()
+		sh.lock()
 		x := &sh.stats
 		st.CurrItems += uint64(x.items)
 		st.Bytes += uint64(x.bytes)
@@ -137,7 +137,7 @@ func (s *Store) Stats() Stats {
 		st.OutOfMemory += x.outOfMemory
 		buckets += uint64(sh.index.cur.Load().n)
 		st.HashExpanding = st.HashExpanding || sh.index.old.Load() != nil
-		sh.mu.Unlock()
+		sh.unlock()
 	}
 	st.DirectReclaims = st.Evictions
 	st.HashPowerLevel = uint64(bits.Len64(buckets*bucketSlots) - 1)
@@ -158,13 +158,13 @@ func (s *Store) Stats() Stats {
 // being counted.
 func (s *Store) ResetStats() {
 	for _, sh := range s.shards {
-		sh.mu.Lock()
+		sh.lock()
 		sh.stats = shardStats{items: sh.stats.items, bytes: sh.stats.bytes}
 		clear(sh.cold)
 		for i := range sh.deltas {
 			sh.deltas[i].hits, sh.deltas[i].evictions = 0, 0
 		}
-		sh.mu.Unlock()
+		sh.unlock()
 	}
 	s.labels.each(func(_ uint32, l *label) bool {
 		l.hits.Store(0)
@@ -178,7 +178,7 @@ func (s *Store) ResetStats() {
 func (s *Store) ClassStats(fn func(class int, st ClassStats)) {
 	all := make([]ClassStats, len(s.mc.chunk))
 	for _, sh := range s.shards {
-		sh.mu.Lock()
+		sh.lock()
 		for i, c := range sh.mc {
 			all[i].Number += uint64(c.items)
 			all[i].MemRequested += uint64(c.bytes)
@@ -208,7 +208,7 @@ func (s *Store) ClassStats(fn func(class int, st ClassStats)) {
 				}
 			}
 		}
-		sh.mu.Unlock()
+		sh.unlock()
 	}
 	for i := range all {
 		if all[i] == (ClassStats{}) {

@@ -42,6 +42,7 @@ type Store struct {
 	retired     retired
 	labels      labels
 	drainer     drainer
+	holds       holds
 	balanceTurn atomic.Uint32 // the shard that Balance uses next
 	cas         atomic.Uint64
 }
@@ -169,6 +170,6 @@ func (s *Store) shard(h uint64) *Shard { return s.shards[h>>(s.shardBit&63)&uint
 // and never lock a second one meanwhile.
 func (s *Store) Lock(h uint64) *Shard {
 	sh := s.shard(h)
-	sh.mu.Lock()
+	sh.lock()
 	return sh
 }
