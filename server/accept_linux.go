@@ -30,7 +30,7 @@ func newAcceptor(s *Server, ls []*listener, loops []*loop) (*acceptor, error) {
 		return nil, err
 	}
 	if a.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		unix.Close(a.ep)
+		closeFD(a.ep)
 		return nil, err
 	}
 	err = a.add(a.stop, len(ls))
@@ -40,8 +40,8 @@ func newAcceptor(s *Server, ls []*listener, loops []*loop) (*acceptor, error) {
 		}
 	}
 	if err != nil {
-		unix.Close(a.ep)
-		unix.Close(a.stop)
+		closeFD(a.ep)
+		closeFD(a.stop)
 		return nil, err
 	}
 	return a, nil
@@ -55,13 +55,13 @@ func (a *acceptor) add(fd, i int) error {
 // halt makes serve return.
 func (a *acceptor) halt() {
 	one := [8]byte{7: 1}
-	unix.Write(a.stop, one[:])
+	_, _ = unix.Write(a.stop, one[:]) // fails only when it would wake twice
 }
 
 // serve accepts until halt.
 func (a *acceptor) serve() {
-	defer unix.Close(a.ep)
-	defer unix.Close(a.stop)
+	defer closeFD(a.ep)
+	defer closeFD(a.stop)
 	events := make([]unix.EpollEvent, 16)
 	for {
 		n, e := epollWaitBlocking(a.ep, events, -1)
@@ -108,7 +108,7 @@ func (a *acceptor) accept(l *listener) {
 		peer := peerOf(fd, sa, l)
 		if !a.loops[a.next].adopt(newcomer{fd: fd, peer: peer, local: l}) {
 			a.srv.conns.Add(-1)
-			unix.Close(fd)
+			closeFD(fd)
 		}
 		a.next = (a.next + 1) % len(a.loops)
 	}
@@ -117,8 +117,8 @@ func (a *acceptor) accept(l *listener) {
 // reject tells a surplus client so, as memcached's maxconns_fast does.
 func (a *acceptor) reject(fd int) {
 	a.srv.rejected.Add(1)
-	unix.SendmsgN(fd, []byte(protocol.ReplyTooManyConns), nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-	unix.Close(fd)
+	_, _ = unix.SendmsgN(fd, []byte(protocol.ReplyTooManyConns), nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	closeFD(fd)
 	a.srv.conns.Add(-1)
 }
 

@@ -19,9 +19,18 @@ func (l *loop) authorize(c *conn, r *protocol.Request) (o outcome, ok bool) {
 	case engine.Pending:
 		return park, false
 	case engine.Denied:
-		return l.answer(r, protocol.ReplyDenied), false
+		return l.refuseAdmin(r, protocol.StatusDenied, protocol.ReplyDenied), false
 	}
-	return l.answer(r, replyFailed), false
+	return l.refuseAdmin(r, protocol.StatusInternal, replyFailed), false
+}
+
+// refuseAdmin answers an administrative command that is not executed.
+func (l *loop) refuseAdmin(r *protocol.Request, status protocol.Status, line string) outcome {
+	if r.IsBinary {
+		l.out = protocol.AppendBinaryError(l.out, r, status)
+		return done
+	}
+	return l.answer(r, line)
 }
 
 // verbosity serves verbosity <level> [noreply].

@@ -119,8 +119,10 @@ func TestSplits(t *testing.T) {
 	r := start(t, plan{})
 	var in, want strings.Builder
 	for _, x := range append(session[:26:26], [2]string{"set u 0 0 30000\r\n" + strings.Repeat("u", 30000) + "\r\n", "STORED\r\n"},
-		[2]string{"append u 0 0 17000\r\n" + strings.Repeat("v", 17000) + "\r\nget u\r\n",
-			"STORED\r\nVALUE u 0 47000\r\n" + strings.Repeat("u", 30000) + strings.Repeat("v", 17000) + "\r\nEND\r\n"}) {
+		[2]string{
+			"append u 0 0 17000\r\n" + strings.Repeat("v", 17000) + "\r\nget u\r\n",
+			"STORED\r\nVALUE u 0 47000\r\n" + strings.Repeat("u", 30000) + strings.Repeat("v", 17000) + "\r\nEND\r\n",
+		}) {
 		if strings.Contains(x[0], "cas ") || strings.Contains(x[0], "gets ") || strings.Contains(x[0], "gats ") {
 			continue // cas values go on counting
 		}

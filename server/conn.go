@@ -45,6 +45,7 @@ type conn struct {
 	hanging  bool // closes when its replies have left
 	unix     bool
 
+	dialect  dialect // what the connection speaks
 	phase    phase
 	noreply  bool          // of the store in phases upload, store, refuse and swallow
 	resuming bool          // the command at the start of the input has been executed in part
@@ -54,7 +55,8 @@ type conn struct {
 	swallow  int           // phaseSwallow: bytes to discard
 	after    []byte        // phaseSwallow: the reply then, a constant of package protocol
 	up       upload
-	job      *statsJob // stats: what a helper computes
+	held     *heldStore // the request of the store in those phases, where the reply needs it
+	job      *statsJob  // stats: what a helper computes
 
 	in      []byte // input kept between turns; owned, from loop.buffers
 	need    int    // input length from which on the parser may say something new
@@ -83,6 +85,7 @@ type conn struct {
 type upload struct {
 	value []byte // the item's memory; nil when there is no upload
 	off   int    // bytes received of value and, after it, of the CR LF
+	tail  int    // length of what ends the value: 2, CR LF, or 0 in the binary protocol
 	crlf  [2]byte
 	key   []byte // owned: the call's key, which outlives the line it came in
 }

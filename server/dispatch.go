@@ -10,45 +10,53 @@ type route struct {
 	// op is the command's row in the engine's table of permissions. A command
 	// without one does not dispatch.
 	op engine.Op
-	do func(l *loop, c *conn, r *protocol.Request) outcome
+	// do serves the command in the text protocol, bin in the binary one; nil where
+	// the protocol does not have it.
+	do  func(l *loop, c *conn, r *protocol.Request) outcome
+	bin func(l *loop, c *conn, r *protocol.Request) outcome
 }
 
 // routes has a row for every command that is served; the others are answered
 // ERROR.
 var routes = [256]route{
-	protocol.Get:           {engine.OpGet, (*loop).get},
-	protocol.Gets:          {engine.OpGet, (*loop).get},
-	protocol.Gat:           {engine.OpGat, (*loop).get},
-	protocol.Gats:          {engine.OpGat, (*loop).get},
-	protocol.Set:           {engine.OpSet, (*loop).store},
-	protocol.Add:           {engine.OpAdd, (*loop).store},
-	protocol.Replace:       {engine.OpReplace, (*loop).store},
-	protocol.Append:        {engine.OpAppend, (*loop).store},
-	protocol.Prepend:       {engine.OpPrepend, (*loop).store},
-	protocol.CAS:           {engine.OpCAS, (*loop).store},
-	protocol.Delete:        {engine.OpDelete, (*loop).delete},
-	protocol.Incr:          {engine.OpIncr, (*loop).arith},
-	protocol.Decr:          {engine.OpDecr, (*loop).arith},
-	protocol.Touch:         {engine.OpTouch, (*loop).touch},
-	protocol.FlushAll:      {engine.OpFlush, (*loop).flushItems},
-	protocol.Verbosity:     {engine.OpConfig, (*loop).verbosity},
-	protocol.CacheMemlimit: {engine.OpConfig, (*loop).tune},
-	protocol.Slabs:         {engine.OpConfig, (*loop).tune},
-	protocol.LRU:           {engine.OpConfig, (*loop).tune},
-	protocol.LRUCrawler:    {engine.OpConfig, (*loop).tune},
-	protocol.Extstore:      {engine.OpConfig, (*loop).tune},
-	protocol.RefreshCerts:  {engine.OpConfig, (*loop).refreshCerts},
-	protocol.Version:       {engine.OpFree, (*loop).version},
-	protocol.Quit:          {engine.OpFree, (*loop).quit},
-	protocol.MetaNoop:      {engine.OpFree, (*loop).metaNoop},
-	protocol.Shutdown:      {engine.OpShutdown, (*loop).shutdown},
-	protocol.Stats:         {engine.OpStats, (*loop).stats},
-	protocol.MacWhoami:     {engine.OpFree, (*loop).macWhoami},
-	protocol.MacLabel:      {engine.OpLabel, (*loop).macLabel},
-	protocol.MacCheck:      {engine.OpCheck, (*loop).macCheck},
-	protocol.MacRelabel:    {engine.OpRelabel, (*loop).macRelabel},
-	protocol.Relabel:       {engine.OpRelabel, (*loop).macRelabel},
-	protocol.MacCreate:     {engine.OpCreateContext, (*loop).macCreate},
+	protocol.Get:            {op: engine.OpGet, do: (*loop).get, bin: (*loop).binaryGet},
+	protocol.Gets:           {op: engine.OpGet, do: (*loop).get},
+	protocol.Gat:            {op: engine.OpGat, do: (*loop).get, bin: (*loop).binaryGet},
+	protocol.Gats:           {op: engine.OpGat, do: (*loop).get},
+	protocol.Set:            {op: engine.OpSet, do: (*loop).store, bin: (*loop).binaryStore},
+	protocol.Add:            {op: engine.OpAdd, do: (*loop).store, bin: (*loop).binaryStore},
+	protocol.Replace:        {op: engine.OpReplace, do: (*loop).store, bin: (*loop).binaryStore},
+	protocol.Append:         {op: engine.OpAppend, do: (*loop).store, bin: (*loop).binaryStore},
+	protocol.Prepend:        {op: engine.OpPrepend, do: (*loop).store, bin: (*loop).binaryStore},
+	protocol.CAS:            {op: engine.OpCAS, do: (*loop).store},
+	protocol.Delete:         {op: engine.OpDelete, do: (*loop).delete, bin: (*loop).binaryDelete},
+	protocol.Incr:           {op: engine.OpIncr, do: (*loop).arith, bin: (*loop).binaryArith},
+	protocol.Decr:           {op: engine.OpDecr, do: (*loop).arith, bin: (*loop).binaryArith},
+	protocol.Touch:          {op: engine.OpTouch, do: (*loop).touch, bin: (*loop).binaryTouch},
+	protocol.FlushAll:       {op: engine.OpFlush, do: (*loop).flushItems, bin: (*loop).binaryFlush},
+	protocol.Verbosity:      {op: engine.OpConfig, do: (*loop).verbosity},
+	protocol.CacheMemlimit:  {op: engine.OpConfig, do: (*loop).tune},
+	protocol.Slabs:          {op: engine.OpConfig, do: (*loop).tune},
+	protocol.LRU:            {op: engine.OpConfig, do: (*loop).tune},
+	protocol.LRUCrawler:     {op: engine.OpConfig, do: (*loop).tune},
+	protocol.Extstore:       {op: engine.OpConfig, do: (*loop).tune},
+	protocol.RefreshCerts:   {op: engine.OpConfig, do: (*loop).refreshCerts},
+	protocol.Version:        {op: engine.OpFree, do: (*loop).version, bin: (*loop).binaryVersion},
+	protocol.Quit:           {op: engine.OpFree, do: (*loop).quit, bin: (*loop).binaryQuit},
+	protocol.MetaNoop:       {op: engine.OpFree, do: (*loop).metaNoop, bin: (*loop).binaryNoop},
+	protocol.Shutdown:       {op: engine.OpShutdown, do: (*loop).shutdown},
+	protocol.Stats:          {op: engine.OpStats, do: (*loop).stats, bin: (*loop).binaryStats},
+	protocol.MetaGet:        {op: engine.OpMetaGet, do: (*loop).metaGet},
+	protocol.MetaDebug:      {op: engine.OpMetaDebug, do: (*loop).metaGet},
+	protocol.MetaSet:        {op: engine.OpSet, do: (*loop).metaSet},
+	protocol.MetaDelete:     {op: engine.OpDelete, do: (*loop).metaDelete},
+	protocol.MetaArithmetic: {op: engine.OpIncr, do: (*loop).metaArithmetic},
+	protocol.MacWhoami:      {op: engine.OpFree, do: (*loop).macWhoami},
+	protocol.MacLabel:       {op: engine.OpLabel, do: (*loop).macLabel},
+	protocol.MacCheck:       {op: engine.OpCheck, do: (*loop).macCheck},
+	protocol.MacRelabel:     {op: engine.OpRelabel, do: (*loop).macRelabel},
+	protocol.Relabel:        {op: engine.OpRelabel, do: (*loop).macRelabel},
+	protocol.MacCreate:      {op: engine.OpCreateContext, do: (*loop).macCreate},
 }
 
 // dispatch executes a complete request. On park and block it is executed again
@@ -62,7 +70,15 @@ func (l *loop) dispatch(c *conn, r *protocol.Request) outcome {
 		}
 		c.call.Reset()
 	}
-	if rt.op == engine.OpNone {
+	if r.IsBinary {
+		if rt.bin == nil {
+			l.out = protocol.AppendBinaryError(l.out, r, protocol.StatusUnknown)
+			return done
+		}
+		l.bind(c, r)
+		return rt.bin(l, c, r)
+	}
+	if rt.do == nil {
 		return l.answer(r, protocol.ReplyError)
 	}
 	l.bind(c, r)
@@ -76,6 +92,10 @@ func (l *loop) bind(c *conn, r *protocol.Request) {
 	k.Op = routes[r.Command].op
 	k.Key = r.Key
 	k.Exptime = r.Exptime
+	if r.IsBinary {
+		l.bindBinary(k, r)
+		return
+	}
 	switch r.Command {
 	case protocol.Get, protocol.Gat:
 		k.Form = engine.FormText
@@ -87,6 +107,8 @@ func (l *loop) bind(c *conn, r *protocol.Request) {
 		k.Flags, k.CAS, k.Value = r.Flags, r.CAS, r.Data
 	case protocol.Incr, protocol.Decr:
 		k.Delta = r.Delta
+	case protocol.MetaGet, protocol.MetaDebug, protocol.MetaSet, protocol.MetaDelete, protocol.MetaArithmetic:
+		l.bindMeta(k, r)
 	case protocol.MacRelabel, protocol.Relabel:
 		k.Context = r.Context
 	case protocol.MacCreate:

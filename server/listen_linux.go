@@ -16,9 +16,10 @@ import (
 
 // listener is one listening socket. It is immutable.
 type listener struct {
-	fd   int
-	addr net.Addr
-	path string // of a UNIX socket, to be removed
+	fd      int
+	addr    net.Addr
+	path    string  // of a UNIX socket, to be removed
+	dialect dialect // what its connections speak
 }
 
 func (l *listener) unix() bool { return l.path != "" }
@@ -39,9 +40,9 @@ func addrName(a netip.AddrPort) string {
 }
 
 func (l *listener) close() {
-	unix.Close(l.fd)
+	closeFD(l.fd)
 	if l.path != "" {
-		os.Remove(l.path)
+		_ = os.Remove(l.path)
 	}
 }
 
@@ -235,7 +236,7 @@ func listenUnix(path string, mode, backlog int) (*listener, error) {
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
 	unix.Umask(old)
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, fmt.Errorf("server: failed to listen on UNIX socket %s: %w", path, os.NewSyscallError("bind", err))
 	}
 	l := &listener{fd: fd, path: path, addr: &net.UnixAddr{Name: path, Net: "unix"}}
@@ -286,3 +287,7 @@ func writePortFile(path string, ls []*listener) error {
 	}
 	return nil
 }
+
+// closeFD closes a descriptor that nobody needs any more; there is nothing to be
+// done about an error.
+func closeFD(fd int) { _ = unix.Close(fd) }

@@ -69,6 +69,10 @@ type loop struct {
 	gather  gather
 	hashes  [hintKeys]uint64
 	req     protocol.Request
+	status  protocol.Status // of a binary request that the parser has ended
+	opt     engine.Options  // of the request that is being executed
+	meta    metaHead
+	binary  binaryHead
 	n       loopCounters
 	stop    int
 	stopAt  time.Time
@@ -95,13 +99,13 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	if l.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		unix.Close(l.ep)
+		closeFD(l.ep)
 		return nil, err
 	}
 	ev := event(unix.EPOLLIN, wakeGen<<32)
 	if err = unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, l.wakefd, &ev); err != nil {
-		unix.Close(l.ep)
-		unix.Close(l.wakefd)
+		closeFD(l.ep)
+		closeFD(l.wakefd)
 		return nil, err
 	}
 	l.worker = s.eng.NewWorker(l.wake)
@@ -118,7 +122,7 @@ func (l *loop) wake() {
 	defer l.mu.Unlock()
 	if l.wakefd >= 0 {
 		one := [8]byte{7: 1}
-		unix.Write(l.wakefd, one[:])
+		_, _ = unix.Write(l.wakefd, one[:]) // fails only when it would wake twice
 	}
 }
 
@@ -169,16 +173,16 @@ func (l *loop) serve() {
 // releaseAll gives back what newLoop and the inbox hold.
 func (l *loop) releaseAll() {
 	l.mu.Lock()
-	unix.Close(l.wakefd)
+	closeFD(l.wakefd)
 	l.wakefd = -1
 	left := l.newcomes
 	l.newcomes = nil
 	l.mu.Unlock()
 	for _, n := range left {
-		unix.Close(n.fd)
+		closeFD(n.fd)
 		l.srv.conns.Add(-1)
 	}
-	unix.Close(l.ep)
+	closeFD(l.ep)
 }
 
 func releaseAll(ls []*loop) {
@@ -260,7 +264,7 @@ func (l *loop) enqueue(c *conn) {
 // inbox takes in whatever other goroutines have left.
 func (l *loop) inbox() {
 	var b [8]byte
-	unix.Read(l.wakefd, b[:])
+	_, _ = unix.Read(l.wakefd, b[:])
 	l.woken.Store(false)
 	l.mu.Lock()
 	come := l.newcomes
@@ -292,7 +296,7 @@ func (l *loop) unpark(tag uint64) {
 
 // open makes a connection of a newcomer.
 func (l *loop) open(n newcomer) {
-	c := &conn{loop: l, fd: n.fd, local: n.local, unix: n.local.unix()}
+	c := &conn{loop: l, fd: n.fd, local: n.local, unix: n.local.unix(), dialect: n.local.dialect}
 	l.slots.put(c)
 	c.client.Peer = n.peer
 	c.call.Client = &c.client
@@ -318,7 +322,7 @@ func (l *loop) close(c *conn) {
 	l.dropUnsent(c)
 	l.dropSegments(c)
 	l.slots.remove(c)
-	unix.Close(c.fd)
+	closeFD(c.fd)
 	c.fd = -1
 	l.buffers.put(c.in)
 	c.in, c.input, c.up = nil, nil, upload{}

@@ -67,7 +67,7 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 	if len(c.input) == 0 || len(c.input) < c.need {
 		return done, false
 	}
-	n, out, reply := protocol.ParseFrom(c.input, c.scanned, &l.limits, &l.req)
+	n, out, reply := l.parse(c, c.scanned)
 	r := &l.req
 	c.need, c.scanned = 0, 0
 	switch out {
@@ -96,23 +96,32 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 
 // parserReply answers a request that the parser has ended, after its data block.
 func (l *loop) parserReply(c *conn, r *protocol.Request, reply []byte) outcome {
-	if r.BadChunk {
+	switch {
+	case r.IsBinary:
+		return l.binaryReject(c, r)
+	case r.BadChunk:
 		l.prepareStore(c, r)
 		if l.eng.TooLarge(&c.call, r.NBytes) {
-			c.noreply, c.why = r.Noreply, engine.TooLarge
-			c.up.key = append(c.up.key[:0], r.Key...)
-			c.call.Key = c.up.key
+			l.refuseStore(c, r, engine.TooLarge)
 			c.phase = phaseRefuse
 			return done
 		}
+		l.worker.CountSet()
+	case r.Command == protocol.FlushAll:
+		l.worker.CountFlush()
 	}
 	if r.Swallow > 0 {
-		c.swallow, c.after, c.why = r.Swallow, reply, engine.Failed
-		c.phase = phaseSwallow
+		l.swallow(c, r.Swallow, reply)
 		return done
 	}
 	l.out = append(l.out, reply...)
 	return done
+}
+
+// swallow discards the next n bytes of input and then sends reply.
+func (l *loop) swallow(c *conn, n int, reply []byte) {
+	c.swallow, c.after, c.why = n, reply, engine.Failed
+	c.phase = phaseSwallow
 }
 
 // swallowed is the end of a data block that nobody wanted.
@@ -141,7 +150,7 @@ func (l *loop) keepBorrowed(c *conn) {
 	}
 	c.input, c.owned = c.in, true
 	r := &l.req
-	if _, out, _ := protocol.ParseFrom(c.input, 0, &l.limits, r); out != protocol.Ready {
+	if _, out, _ := l.parse(c, 0); out != protocol.Ready {
 		panic("server: a parked request does not parse again")
 	}
 	l.bind(c, r)

@@ -67,7 +67,7 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 	}
 	srv := &Server{
 		eng: eng, mon: mon, set: set, log: log,
-		limits:  protocol.Limits{NoMac: mon == nil || !mon.Enabled()},
+		limits:  protocol.Limits{NoMac: mon == nil || !mon.Enabled(), Meta: true},
 		version: string(protocol.AppendVersion(nil, set.Version)),
 		started: time.Now(),
 		stopped: make(chan struct{}),

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strconv"
+
 	"sememcached/engine"
 	"sememcached/protocol"
 )
@@ -9,12 +11,34 @@ import (
 // neither the sums over all loops nor a walk over the store stalls a loop.
 type statsJob struct {
 	text []byte
+	// req is the request where it is a binary one: every statistic is a packet
+	// then, with its opcode and opaque.
+	req *protocol.Request
 }
 
-func (j *statsJob) str(name, value string) { j.text = protocol.AppendStat(j.text, name, value) }
+func (j *statsJob) str(name, value string) {
+	if j.req != nil {
+		j.text = protocol.AppendBinaryStat(j.text, j.req, name, value)
+		return
+	}
+	j.text = protocol.AppendStat(j.text, name, value)
+}
 
 func (j *statsJob) num(name string, value uint64) {
+	if j.req != nil {
+		j.str(name, strconv.FormatUint(value, 10))
+		return
+	}
 	j.text = protocol.AppendStatUint(j.text, name, value)
+}
+
+// end ends the statistics.
+func (j *statsJob) end() {
+	if j.req != nil {
+		j.str("", "")
+		return
+	}
+	j.text = append(j.text, protocol.ReplyEnd...)
 }
 
 // flag prints a setting as memcached prints it, yes or no.
@@ -47,23 +71,36 @@ const (
 	stageComputing
 )
 
-// stats serves stats [<sub-command>]. The numbers are taken after the client has
-// been authorized.
+// stats serves stats [<sub-command>].
 func (l *loop) stats(c *conn, r *protocol.Request) outcome {
-	kind, op, bad := l.srv.statsKind(r)
+	a, bad := protocol.ParseAdmin(r)
 	if bad != "" {
 		return l.answer(r, bad)
 	}
-	c.call.Op = op
+	return l.serveStats(c, r, &a)
+}
+
+// serveStats answers a request for statistics. The numbers are taken after the
+// client has been authorized.
+func (l *loop) serveStats(c *conn, r *protocol.Request, a *protocol.Admin) outcome {
+	ours := a.Action == protocol.StatsMac || a.Action == protocol.StatsLabels
+	c.call.Op = statsOps[a.Action]
+	if c.call.Op == engine.OpNone || ours && l.srv.limits.NoMac {
+		return l.refuseAdmin(r, protocol.StatusNotFound, protocol.ReplyError)
+	}
 	if o, ok := l.authorize(c, r); !ok {
 		return o
 	}
 	if c.stage == stageAuthorized {
 		j := new(statsJob)
+		if r.IsBinary {
+			req := *r
+			j.req = &req
+		}
 		c.job, c.stage = j, stageComputing
 		// The helper may outlive the connection: it gets a client of its own.
-		client := c.client
-		fn := func() { l.srv.compute(j, kind, &client) }
+		client, kind := c.client, *a
+		fn := func() { l.srv.compute(j, &kind, &client) }
 		if st := l.eng.Background(l.worker, &c.call, fn); st != engine.Pending {
 			fn()
 		} else {
@@ -74,35 +111,20 @@ func (l *loop) stats(c *conn, r *protocol.Request) outcome {
 	}
 	l.out = append(l.out, c.job.text...)
 	c.job = nil
-	if kind == protocol.StatsReset {
-		l.out = append(l.out, protocol.ReplyReset...)
-	} else {
-		l.out = append(l.out, protocol.ReplyEnd...)
-	}
 	return done
 }
 
-// statsKind reads the sub-command. bad is the reply where it is not served.
-func (s *Server) statsKind(r *protocol.Request) (kind protocol.Action, op engine.Op, bad string) {
-	a, bad := protocol.ParseAdmin(r)
-	if bad != "" {
-		return 0, 0, bad
-	}
-	ours := a.Action == protocol.StatsMac || a.Action == protocol.StatsLabels
-	op = statsOps[a.Action]
-	if op == engine.OpNone || ours && s.limits.NoMac {
-		return 0, 0, protocol.ReplyError
-	}
-	return a.Action, op, ""
-}
-
 // compute fills in the reply. It runs on a helper goroutine.
-func (s *Server) compute(j *statsJob, kind protocol.Action, client *engine.Client) {
-	switch kind {
+func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client) {
+	switch a.Action {
 	case protocol.StatsGeneral:
 		s.generalStats(j)
 	case protocol.StatsReset:
 		s.resetStats()
+		if j.req == nil {
+			j.text = append(j.text, protocol.ReplyReset...)
+			return
+		}
 	case protocol.StatsSettings:
 		s.settingsStats(j)
 	case protocol.StatsConns:
@@ -118,4 +140,5 @@ func (s *Server) compute(j *statsJob, kind protocol.Action, client *engine.Clien
 	case protocol.StatsLabels:
 		s.eng.StatsLabels(&engine.Call{Client: client, Op: engine.OpStatsLabels}, j.str)
 	}
+	j.end()
 }

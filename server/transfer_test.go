@@ -302,3 +302,55 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%.6f allocations a request, want less than 0.001", perRequest)
 	}
 }
+
+// TestPrecedence: a client that never stops sending gets its replies, but those
+// that ask one thing at a time come first.
+func TestPrecedence(t *testing.T) {
+	r := start(t, plan{})
+	hog, other := r.dial(), r.dial()
+	other.ask("set k 0 0 1\r\na\r\n", "STORED\r\n")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	lines, reply := strings.Repeat("get k\r\n", 2000), strings.Repeat("VALUE k 0 1\r\na\r\nEND\r\n", 2000)
+	sent := 0
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := io.WriteString(hog.Conn, lines); err != nil {
+					t.Error(err)
+					return
+				}
+				sent++
+			}
+		}
+	})
+	read := make(chan int)
+	go func() {
+		n := 0
+		got := make([]byte, len(reply))
+		for {
+			if _, err := io.ReadFull(hog.r, got); err != nil || string(got) != reply {
+				break
+			}
+			n++
+		}
+		read <- n
+	}()
+	until(t, "a yield", func() bool {
+		for range 50 {
+			other.ask("get k\r\n", "VALUE k 0 1\r\na\r\nEND\r\n")
+		}
+		return other.stat("", "conn_yields") != "0"
+	})
+	close(stop)
+	wg.Wait()
+	if err := hog.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-read; n != sent {
+		t.Errorf("%d batches of replies to %d of requests", n, sent)
+	}
+}

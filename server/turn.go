@@ -230,6 +230,8 @@ func (l *loop) receiveUpload(c *conn) {
 			break
 		}
 	}
+	// A value that nothing follows is complete without another read.
+	c.runnable = c.up.off == len(c.up.value) && c.up.tail == 0
 	l.enqueue(c)
 }
 

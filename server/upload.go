@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+
 	"sememcached/engine"
 	"sememcached/protocol"
 	"sememcached/storage"
@@ -9,23 +11,74 @@ import (
 // startUpload begins a store whose value is above 16 KiB and not all there: its
 // memory is reserved, and filled as the bytes come.
 func (l *loop) startUpload(c *conn, r *protocol.Request) outcome {
+	c.up.tail = 2
+	if r.IsBinary {
+		c.up.tail = 0
+		if routes[r.Command].op == engine.OpNone {
+			l.swallow(c, r.NBytes, protocol.AppendBinaryError(nil, r, protocol.StatusUnknown))
+			return done
+		}
+	}
 	l.prepareStore(c, r)
-	c.noreply = r.Noreply
-	c.up.key = append(c.up.key[:0], r.Key...)
-	c.call.Key = c.up.key
+	l.hold(c, r)
 	switch st := l.eng.Reserve(l.worker, &c.call, r.NBytes); st {
 	case engine.OK:
 		c.up.value, c.up.off = c.call.Upload.Value(), 0
 		c.phase = phaseUpload
 	case engine.TooLarge:
-		c.why = engine.TooLarge
+		l.refuseStore(c, r, engine.TooLarge)
 	default:
-		c.why = engine.NoMemory
+		l.refuseStore(c, r, engine.NoMemory)
 	}
 	if c.phase != phaseUpload {
-		c.phase, c.swallow, c.after = phaseSwallow, r.NBytes+2, nil
+		c.phase, c.swallow, c.after = phaseSwallow, r.NBytes+c.up.tail, nil
 	}
 	return done
+}
+
+// refuseStore makes the call what remains of a store that memory has refused.
+// memcached drops the old value after every ms, and after a binary set with a
+// cas too.
+func (l *loop) refuseStore(c *conn, r *protocol.Request, why engine.Status) {
+	l.hold(c, r)
+	c.why = why
+	if r.Command == protocol.MetaSet || r.Command == protocol.Set {
+		c.call.Op = engine.OpSet
+	}
+}
+
+// heldStore is the request of a store whose value comes later, for a reply that
+// repeats parts of it.
+type heldStore struct {
+	req protocol.Request // Key and Meta.Flags are owned
+	opt engine.Options
+}
+
+// hold makes the call, and what its reply needs, outlive the line it came in.
+func (l *loop) hold(c *conn, r *protocol.Request) {
+	c.noreply = r.Noreply
+	c.up.key = append(c.up.key[:0], r.Key...)
+	c.call.Key = c.up.key
+	c.held = nil
+	if !r.IsBinary && r.Command != protocol.MetaSet {
+		return
+	}
+	h := &heldStore{req: *r, opt: l.opt}
+	h.req.Key, h.req.Data = c.up.key, nil
+	h.req.Meta.Flags = bytes.Clone(r.Meta.Flags)
+	c.held, c.call.Opt = h, &h.opt
+}
+
+// replyHeld answers a store of which the connection has kept the request.
+func (l *loop) replyHeld(c *conn, st engine.Status) {
+	switch {
+	case c.held == nil:
+		l.replyStore(c.noreply, st)
+	case c.held.req.IsBinary:
+		l.replyBinaryStore(c, &c.held.req, st)
+	default:
+		l.replyMetaSet(c, &c.held.req, st)
+	}
 }
 
 // fill moves input to the upload and reports whether it is complete, its CR LF
@@ -37,17 +90,18 @@ func (l *loop) fill(c *conn) bool {
 		u.off += n
 		c.input = c.input[n:]
 	}
-	if k := u.off - len(u.value); k >= 0 {
+	if k := u.off - len(u.value); k >= 0 && u.tail > 0 {
 		n := copy(u.crlf[k:], c.input)
 		u.off += n
 		c.input = c.input[n:]
 	}
-	return u.off == len(u.value)+len(u.crlf)
+	return u.off == len(u.value)+u.tail
 }
 
 // filled checks the end of a complete upload and stores it.
 func (l *loop) filled(c *conn) outcome {
-	if string(c.up.crlf[:]) != "\r\n" {
+	if c.up.tail > 0 && string(c.up.crlf[:]) != "\r\n" {
+		l.worker.CountSet()
 		l.eng.Abort(l.worker, &c.call)
 		if !c.noreply {
 			l.out = append(l.out, protocol.ReplyBadDataChunk...)
@@ -65,7 +119,7 @@ func (l *loop) storeUpload(c *conn) outcome {
 	if st == engine.Pending {
 		return park
 	}
-	l.replyStore(c.noreply, st)
+	l.replyHeld(c, st)
 	l.endUpload(c)
 	return done
 }
@@ -76,7 +130,7 @@ func (l *loop) refuse(c *conn) outcome {
 	if st == engine.Pending {
 		return park
 	}
-	l.replyStore(c.noreply, st)
+	l.replyHeld(c, st)
 	l.endUpload(c)
 	return done
 }
@@ -86,4 +140,5 @@ func (l *loop) endUpload(c *conn) {
 	c.why = engine.Failed
 	c.call.Upload = storage.Item{}
 	c.up.value, c.up.off = nil, 0
+	c.held, c.call.Opt = nil, nil
 }

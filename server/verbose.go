@@ -32,9 +32,9 @@ func (v *verbose) write(w io.Writer) {
 	defer close(v.ended)
 	for line := range v.lines {
 		if n := v.dropped.Swap(0); n > 0 {
-			fmt.Fprintf(w, "suppressed %d lines\n", n)
+			_, _ = fmt.Fprintf(w, "suppressed %d lines\n", n)
 		}
-		io.WriteString(w, line)
+		_, _ = io.WriteString(w, line)
 	}
 }
 

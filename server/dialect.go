@@ -1,0 +1,58 @@
+package server
+
+import (
+	"fmt"
+
+	"sememcached/protocol"
+)
+
+// dialect is the protocol that a connection speaks: text, which includes the
+// meta commands, or binary.
+type dialect uint8
+
+const (
+	negotiating dialect = iota // the first byte will tell
+	ascii
+	binary
+)
+
+// dialects are the names of -B and of proto[...] in -l.
+var dialects = map[string]dialect{
+	"": negotiating, "auto": negotiating, "negotiating": negotiating, "ascii": ascii, "binary": binary,
+}
+
+// parseDialect reads a name of dialects.
+func parseDialect(name string) (dialect, error) {
+	d, ok := dialects[name]
+	if !ok {
+		return 0, fmt.Errorf("server: protocol: expected auto, ascii or binary, found %q", name)
+	}
+	return d, nil
+}
+
+// String is the name that "stats settings" shows.
+func (d dialect) String() string {
+	switch d {
+	case ascii:
+		return "ascii"
+	case binary:
+		return "binary"
+	}
+	return "auto-negotiate"
+}
+
+// parse reads one request from c's input, which is not empty, into l.req, in the
+// protocol that c speaks. The outcomes are those of protocol.ParseFrom; on Reply
+// to a binary request the status is in l.status.
+func (l *loop) parse(c *conn, scanned int) (n int, out protocol.Outcome, reply []byte) {
+	if c.dialect == negotiating {
+		if c.dialect = ascii; c.input[0] == protocol.MagicRequest {
+			c.dialect = binary
+		}
+	}
+	if c.dialect == binary {
+		n, out, l.status = protocol.ParseBinary(c.input, &l.limits, &l.req)
+		return n, out, nil
+	}
+	return protocol.ParseFrom(c.input, scanned, &l.limits, &l.req)
+}
