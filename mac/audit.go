@@ -166,9 +166,12 @@ func (a *auditor) put(r *Record, kind auditType, event string) {
 	a.mu.Lock()
 	if a.n == len(a.ring) || !a.allow(now) {
 		a.suppressed++
+		first := a.suppressed == 1
 		a.mu.Unlock()
 		a.lost.Add(1)
-		nudge(a.wake)
+		if first {
+			nudge(a.wake) // to tell of it in time; the others are told of together
+		}
 		return
 	}
 	e := &a.ring[(a.head+a.n)%len(a.ring)]
@@ -222,21 +225,23 @@ func (a *auditor) flush() {
 func (a *auditor) run() {
 	defer a.wait.Done()
 	var buf []byte
+	var e entry
 	var told time.Time
-	var later <-chan time.Time
+	later := time.NewTimer(tellEvery)
+	defer later.Stop()
+	pending := true
 	for closing := false; ; {
 		select {
 		case <-a.wake:
-		case <-later:
+		case <-later.C:
+			pending = false
 		case <-a.done:
 			closing = true
 		}
-		later = nil
 		for more := true; more; {
 			var n uint64
 			for ; n < auditBatch; n++ {
-				e, ok := a.take()
-				if !ok {
+				if !a.take(&e) {
 					break
 				}
 				buf = a.format(buf[:0], &e)
@@ -244,8 +249,9 @@ func (a *auditor) run() {
 			}
 			more = n == auditBatch
 			lost, wait := a.tell(closing, told)
-			if wait > 0 {
-				later = time.After(wait)
+			if wait > 0 && !pending {
+				later.Reset(wait)
+				pending = true
 			}
 			if lost > 0 {
 				told = time.Now()
@@ -260,17 +266,17 @@ func (a *auditor) run() {
 }
 
 // take takes the oldest record out of the ring.
-func (a *auditor) take() (e entry, ok bool) {
+func (a *auditor) take(e *entry) (ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.n == 0 {
-		return entry{}, false
+		return false
 	}
-	e = a.ring[a.head]
+	*e = a.ring[a.head]
 	a.ring[a.head] = entry{} // hold no peer
 	a.head = (a.head + 1) % len(a.ring)
 	a.n--
-	return e, true
+	return true
 }
 
 // tell is how many suppressed records are to be told of now, or when to ask
