@@ -48,6 +48,7 @@ const (
 	StatusDenied       Status = 0x24 // by the access policy; not memcached's
 	StatusUnknown      Status = 0x81
 	StatusOutOfMemory  Status = 0x82
+	StatusInternal     Status = 0x84
 )
 
 // Text returns the body of an error reply with status s, empty for the two
@@ -74,6 +75,8 @@ func (s Status) Text() string {
 		return "CLIENT_ERROR access denied"
 	case StatusOutOfMemory:
 		return "Out of memory"
+	case StatusInternal:
+		return "Internal error"
 	}
 	return "Unknown command"
 }

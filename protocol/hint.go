@@ -94,7 +94,9 @@ func (s *KeyScanner) line(line []byte) (key []byte) {
 		key, args = NextToken(args)
 		_, args = NextToken(args)
 		_, args = NextToken(args)
-	case "delete", "incr", "decr", "touch", "relabel":
+	case "ms":
+		key, args = NextToken(args)
+	case "mg", "md", "ma", "me", "delete", "incr", "decr", "touch", "relabel":
 		key, _ = NextToken(args)
 		return key
 	default:
