@@ -86,6 +86,7 @@ policies: ## rebuild the compiled policies (default policy and test policies)
 ci: deps-test lint build ## what continuous integration runs
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=20s
+	@echo "checked without an oracle:"; $(GO) test -count=1 -v -run '^TestVersions34And35$$' ./policy | grep 'no oracle'
 	$(GO) test -count=1 ./...
 
 soak: build ## the long runs (hours); logs go to bench/runs
