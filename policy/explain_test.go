@@ -287,6 +287,43 @@ func TestExplainAgreesWithComputeAV(t *testing.T) {
 	t.Logf("%d questions", n)
 }
 
+// TestExplainNonsense asks what cannot be asked.
+func TestExplainNonsense(t *testing.T) {
+	p, q := micro(t, "allow.v33"), micro(t, "allow.v33")
+	s, foreign := mustContext(t, p, "u_u:a_r:a_t:s0"), mustContext(t, q, "u_u:a_r:a_t:s0")
+	c := mustClass(t, p, "kv_item")
+	for _, e := range []policy.Explanation{
+		p.Explain(foreign, s, c, 1), p.Explain(s, foreign, c, 1), p.Explain(policy.Context{}, s, c, 1), p.Explain(s, s, c, 0), p.Explain(s, s, c, 1<<31),
+	} {
+		if !e.Failed || e.Allowed || len(e.Reasons) != 1 {
+			t.Errorf("expected a failure with its reason, found\n%s", e)
+		}
+	}
+	if e := p.Explain(s, s, 99, 1); e.Failed || e.Allowed || e.Reasons[0].Kind != policy.KindUnknownClass {
+		t.Errorf("expected an unknown class, found\n%s", e)
+	}
+	if e := p.ExplainCreate(foreign, s, c, ""); e.Error == "" || e.Steps != nil {
+		t.Errorf("expected an error and no steps, found\n%s", e)
+	}
+	if e := p.ExplainCreate(s, s, 99, ""); e.Error != "unknown class" || e.Steps != nil {
+		t.Errorf("expected an error and no steps, found\n%s", e)
+	}
+	for _, rs := range [][]policy.Reason{p.ExplainValidateTrans(s, s, s, 99), p.ExplainValidateTrans(s, foreign, s, c)} {
+		if len(rs) != 1 {
+			t.Errorf("expected one reason, found %v", rs)
+		}
+	}
+	b := microBytes(t, "permissive.v33")
+	never := mustRead(t, newer(t, b, 35, 1, 2, 3, 4))
+	e := never.ExplainQuery(policy.Query{Source: "u_u:a_r:b_t:s0", Target: "u_u:object_r:a_t:s0", Class: "kv_item", Perms: []string{"read"}})
+	if !has(e.Reasons, policy.KindNeverAudit) {
+		t.Errorf("expected neveraudit to be said, found\n%s", e)
+	}
+	if b, err := json.Marshal(micro(t, "handle_unknown_reject.v33").Info()); err != nil || !strings.Contains(string(b), `"HandleUnknown":"reject"`) {
+		t.Errorf("expected handle_unknown as a word, found %s, %v", b, err)
+	}
+}
+
 // debianCIL is all modules of Debian's policy in CIL, in one file, and our
 // classes.
 func debianCIL(t *testing.T, flavor string) string {

@@ -243,3 +243,18 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestReadRefusesContradictions reads a sound policy with one thing spoilt, a
+// different one each time.
+func TestReadRefusesContradictions(t *testing.T) {
+	n := 0
+	for want, b := range micro(t, "contradictions.v33").ContradictionsForTest() {
+		n++
+		_, err := policy.Read(b)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected error %q, found %v", want, err)
+		}
+		wantRefusal(t, err)
+	}
+	t.Logf("%d contradictions", n)
+}

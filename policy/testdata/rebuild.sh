@@ -21,6 +21,7 @@ for f in "$src"/*.conf "$src"/*.cil; do
 	object_contexts) versions="24 30 31 33" ;;
 	infiniband) versions="31 33" ;;
 	bounds_unchecked) versions="24 33" ;;
+	contradictions) versions="33" ;;
 	*) versions="24 29 30 33" ;;
 	esac
 	for v in $versions; do
