@@ -242,8 +242,6 @@ func (d *decoder) class(c *class) {
 	}
 }
 
-func (d *decoder) level(what string) uint32 { return d.u32("sensitivity of " + what) }
-
 func (d *decoder) span() mlsRange {
 	off := d.off
 	s := mlsRange{items: d.u32("number of levels")}
@@ -251,10 +249,10 @@ func (d *decoder) span() mlsRange {
 		d.fail(off, "expected 1 or 2 levels in a range, found %d", s.items)
 		return s
 	}
-	s.low.sens = d.level("a low level")
+	s.low.sens = d.u32("sensitivity of a low level")
 	s.high.sens = s.low.sens
 	if s.items == 2 {
-		s.high.sens = d.level("a high level")
+		s.high.sens = d.u32("sensitivity of a high level")
 	}
 	s.low.cats = d.bitmap("categories of a low level")
 	s.high.cats = s.low.cats

@@ -42,6 +42,15 @@
 // denied, and only handle_unknown, written in the policy, allows what the
 // policy does not know.
 //
+// What a decision rests on can be asked, too: Explain lists every reason,
+// ExplainCreate every step to a label, Compare the questions that two policies
+// answer differently, and AppendBinary writes the bytes that were read.
+//
+// To read the source, follow Read: reader.go (bytes), decode.go and its
+// siblings (sections, into tables.go), symbols.go (names and values),
+// validate.go, index.go (rules by key); then ComputeAV in decide.go, with
+// constraint.go, mls.go and conditional.go, and ComputeCreate in create.go.
+//
 // There are no locks. A Policy is immutable; another boolean is another
 // Policy, which shares the tables.
 package policy
