@@ -39,6 +39,11 @@ type Place struct {
 	ValueSize int // for the ceiling
 }
 
+// MemoryFor is the memory limit with room for every item without evictions: the
+// value, 200 bytes for whatever a server needs beside it, and a quarter more for
+// its size classes.
+func MemoryFor(keys, valueSize int) int { return 64 + keys*(valueSize+200)/1_000_000*5/4 }
+
 // Server is a running server.
 type Server struct {
 	Kind    Kind

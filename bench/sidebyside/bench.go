@@ -26,9 +26,7 @@ func (b *bench) group(rows []row) (out []rowReport, err error) {
 	c := rows[0].config(b.settings)
 	place := rig.Place{
 		Unix: rows[0].unix, Dir: b.dir, Threads: b.threads, ValueSize: c.ValueSize,
-		// Room for every item without evictions: the value, 200 bytes for whatever a
-		// server needs beside it, and a quarter for its size classes.
-		MemoryMB: 64 + c.Keys*(c.ValueSize+200)/1_000_000*5/4,
+		MemoryMB: rig.MemoryFor(c.Keys, c.ValueSize),
 	}
 	if b.pin {
 		place.CPUs = []int{0}

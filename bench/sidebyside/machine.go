@@ -28,7 +28,7 @@ type machineReport struct {
 }
 
 func machine() machineReport {
-	m := machineReport{Cores: runtime.NumCPU(), Go: runtime.Version(), Commit: commit(), Date: time.Now().UTC().Truncate(time.Second)}
+	m := machineReport{Cores: runtime.NumCPU(), Go: runtime.Version(), Commit: rig.Commit(), Date: time.Now().UTC().Truncate(time.Second)}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
@@ -52,20 +52,6 @@ func machine() machineReport {
 		m.Load = strings.Join(strings.Fields(string(b))[:3], " ")
 	}
 	return m
-}
-
-// commit is the revision of the working tree, with a plus sign if files of it
-// have been changed.
-func commit() string {
-	rev, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	out := strings.TrimSpace(string(rev))
-	if exec.Command("git", "diff", "--quiet", "HEAD").Run() != nil {
-		out += "+"
-	}
-	return out
 }
 
 // versions asks every server for its version.
