@@ -55,40 +55,70 @@ func (sh *Shard) Alloc(h uint64, spec *Spec) (Item, error) {
 
 // chunk returns a chunk for size bytes, evicting if need be, or 0.
 //
-// A class without a page may take one beyond the limit, up to the number of classes that memcached
-// has; after that it borrows chunks of larger classes.
+// A class that has no page shares those of a class up to a fourth larger when memory is
+// short: memcached's classes are as far apart. Only if there is none does it take a page beyond the
+// limit, as memcached's may, and if there are as many such pages as memcached has classes, it
+// borrows from any larger class.
 func (sh *Shard) chunk(size int, nkey uint8, now uint32) uint32 {
 	s := sh.s
 	defer s.drain(sh, now)
-	first := s.sizes.class(size)
-	for c := first; c < len(s.classes); c++ {
-		if ref := sh.chunkOf(c, nkey, now, c == first); ref != 0 {
+	c := s.sizes.class(size)
+	if c == len(s.classes) {
+		return sh.run(size, nkey, now)
+	}
+	if s.classes[c].pages.Load() == 0 {
+		n := s.neighbor(c)
+		if n >= 0 && s.pool.short() {
+			if ref := s.classes[n].reuse(sh.id, nkey); ref != 0 {
+				return ref
+			}
+		}
+		if ref := s.classes[c].alloc(sh.id, nkey, 0); ref != 0 {
+			return ref
+		}
+		if n >= 0 {
+			if ref := sh.chunkOf(n, nkey, now); ref != 0 {
+				return ref
+			}
+		}
+		if ref := s.classes[c].alloc(sh.id, nkey, s.pageOver); ref != 0 {
+			return ref
+		}
+	}
+	for ; c < len(s.classes); c++ {
+		if s.classes[c].pages.Load() == 0 {
+			continue
+		}
+		if ref := sh.chunkOf(c, nkey, now); ref != 0 {
 			return ref
 		}
 		if s.cfg.NoEvict {
 			return 0
 		}
 	}
+	if s.cfg.NoEvict {
+		return 0
+	}
 	return sh.run(size, nkey, now)
 }
 
-// chunkOf returns a chunk of class c, evicting if need be, or 0; grow lets the class take its first page.
-func (sh *Shard) chunkOf(c int, nkey uint8, now uint32, grow bool) uint32 {
+// neighbor returns the next larger class that has pages and chunks up to a fourth larger, -1
+// if there is none.
+func (s *Store) neighbor(c int) int {
+	for n := c + 1; n < len(s.classes) && s.sizes.chunk[n] <= s.sizes.chunk[c]/4*5; n++ {
+		if s.classes[n].pages.Load() > 0 {
+			return n
+		}
+	}
+	return -1
+}
+
+// chunkOf returns a chunk of class c, which has pages, evicting if need be, or 0.
+func (sh *Shard) chunkOf(c int, nkey uint8, now uint32) uint32 {
 	s := sh.s
 	cl := &s.classes[c]
-	if grow {
-		if ref := cl.alloc(sh.id, nkey, 0); ref != 0 {
-			return ref
-		}
-	}
-	if !cl.owns() {
-		if grow {
-			return cl.alloc(sh.id, nkey, s.pageOver)
-		}
-		return 0
-	}
-	if s.cfg.NoEvict {
-		return 0
+	if ref := cl.alloc(sh.id, nkey, 0); ref != 0 || s.cfg.NoEvict {
+		return ref
 	}
 	for try := range evictTries {
 		if ref := sh.evict(c, nkey, now); ref != 0 {
@@ -112,13 +142,6 @@ func (sh *Shard) chunkOf(c int, nkey uint8, now uint32, grow bool) uint32 {
 // evictTries is how often a search through all shards is repeated before a
 // store fails: a shard that another goroutine holds may be free the next time.
 const evictTries = 8
-
-// owns reports whether the class has a page.
-func (c *class) owns() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pages > 0
-}
 
 // run returns a run for size bytes, evicting other runs if need be, or 0.
 func (sh *Shard) run(size int, nkey uint8, now uint32) uint32 {
@@ -277,8 +300,8 @@ func (s *Store) Release(it Item) {
 
 // Rewrite overwrites a linked item in place with what spec says, value bytes
 // left to the caller, who must write all of them before the shard is unlocked. It
-// returns false, and has changed nothing, if the new item belongs in another size class,
-// the old one is pinned, or spec is not storable: use Alloc and Link then. spec.Key must be
+// returns false, and has changed nothing, if the new item does not fit the old chunk or would leave
+// more than an eighth of it empty, the old one is pinned, or spec is not storable: use Alloc and Link then. spec.Key must be
 // the item's. The indexes are not touched; the eviction takes it for a hit.
 func (sh *Shard) Rewrite(h uint64, old Item, spec *Spec) (Item, bool) {
 	s := sh.s
@@ -288,8 +311,12 @@ func (sh *Shard) Rewrite(h uint64, old Item, spec *Spec) (Item, bool) {
 		return Item{}, false
 	}
 	ref := s.arena.refOf(old)
-	c := s.classOf(ref)
-	if s.sizes.class(size) != c || c == len(s.classes) && runGrains(size) != runGrains(hd.size()) {
+	switch c := s.classOf(ref); {
+	case c == len(s.classes):
+		if s.sizes.class(size) != c || runGrains(size) != runGrains(hd.size()) {
+			return Item{}, false
+		}
+	case s.sizes.class(size) != c && (uint32(size) > s.sizes.chunk[c] || uint32(size) < s.sizes.chunk[c]/8*7):
 		return Item{}, false
 	}
 	sh.counted(old, -1)

@@ -207,8 +207,8 @@ func (s *Store) checkPages(linked map[uint32]bool, unlinked int) error {
 				return fmt.Errorf("class %d, page %d: on the list %v, draining %v, %d free", i, n, p.onList, p.draining, free)
 			}
 		}
-		if pages != c.pages || live != c.live {
-			return fmt.Errorf("class %d: %d pages with %d chunks, counted %d with %d", i, pages, live, c.pages, c.live)
+		if pages != c.pages.Load() || live != c.live {
+			return fmt.Errorf("class %d: %d pages with %d chunks, counted %d with %d", i, pages, live, c.pages.Load(), c.live)
 		}
 	}
 	var runs int64

@@ -33,9 +33,9 @@ type class struct {
 
 	mu sync.Mutex
 	// +checklocks:mu
-	partial int32 // first page with free chunks, plus one
-	pages   int32
-	live    int64 // chunks handed out
+	partial int32        // first page with free chunks, plus one
+	pages   atomic.Int32 // changed under mu, read without it
+	live    int64        // chunks handed out
 }
 
 // alloc hands out a chunk to shard, taking a page from the pool if needed;
@@ -50,7 +50,7 @@ func (c *class) alloc(shard, nkey uint8, over int64) uint32 {
 		}
 		c.s.pages[n] = page{}
 		c.s.owner[n].Store(uint32(c.id) + 1)
-		c.pages++
+		c.pages.Add(1)
 		c.push(n)
 	}
 	return c.take(shard, nkey)

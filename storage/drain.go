@@ -44,6 +44,9 @@ const (
 	olderBy = 5
 	// forsaken is the age, in seconds, at which a class may lose its last page.
 	forsaken = 300
+	// sparse: a class that uses less than a fourth of its only page shares those of the next
+	// larger class, if memory is wanted.
+	sparse = 4
 )
 
 // Balance does one step of moving memory between classes, as every allocation does, and
@@ -115,12 +118,14 @@ func (s *Store) chooseDonor(sh *Shard, wanted int, now uint32) int {
 		if i < len(s.classes) {
 			c := &s.classes[i]
 			c.mu.Lock()
-			pages, live := c.pages, c.live
+			pages, live := c.pages.Load(), c.live
 			c.mu.Unlock()
 			switch {
 			case pages == 0:
 				continue
 			case int64(pages-1)*int64(c.perPage) >= live: // a whole page is free
+				return i
+			case pages == 1 && live*sparse < int64(c.perPage) && s.neighbor(i) >= 0:
 				return i
 			case pages == 1 && (!known || age < forsaken):
 				continue
@@ -251,7 +256,7 @@ func (s *Store) nextDrain() (ref uint32, owner *Shard, done bool) {
 	p := &s.pages[d.page]
 	if p.live == 0 {
 		p.draining = false
-		c.pages--
+		c.pages.Add(-1)
 		s.owner[d.page].Store(0)
 		s.pool.givePage(d.page)
 		d.moved.Add(1)
@@ -304,11 +309,16 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
 }
 
 // rescue moves an item out of a page that is emptied, to a free chunk of its
-// class, or to that of an item that the eviction would take before it.
+// class or of the next, or to that of an item that the eviction would take before it.
 func (sh *Shard) rescue(c *class, ref, now uint32) bool {
 	s := sh.s
 	hd := s.arena.head(ref)
 	to := c.reuse(sh.id, hd.nkey)
+	if to == 0 {
+		if n := s.neighbor(int(c.id)); n >= 0 {
+			to = s.classes[n].reuse(sh.id, hd.nkey)
+		}
+	}
 	if to == 0 {
 		if recent(hd) == 0 && hd.state&stateMain == 0 {
 			return false
@@ -325,7 +335,7 @@ func (sh *Shard) rescue(c *class, ref, now uint32) bool {
 	return true
 }
 
-// relocate moves a linked item to another chunk of its class.
+// relocate moves a linked item to another chunk.
 func (sh *Shard) relocate(ref, to uint32) {
 	s := sh.s
 	it, copied := s.arena.item(ref), s.arena.item(to)
@@ -341,7 +351,12 @@ func (sh *Shard) relocate(ref, to uint32) {
 	}
 	sh.index.replace(s.hashOf(to), ref, to)
 	sh.tree.ReplaceOrInsert(to)
-	sh.queues[s.classOf(ref)].of(hd).swap(s.arena, ref, to)
+	if c := s.classOf(ref); s.classOf(to) == c {
+		sh.queues[c].of(hd).swap(s.arena, ref, to)
+	} else {
+		sh.dequeue(ref)
+		sh.enqueue(to)
+	}
 	from.state = 0
 	s.free(ref)
 }

@@ -10,6 +10,9 @@ import (
 // When the sizes that clients store change, memory follows them: nearly all of it serves the
 // new size in the end, and items of the old size that are still read stay.
 func TestPagesFollowTheMix(t *testing.T) {
+	if storage.RaceEnabled {
+		t.Skip("single-threaded, and slow under the race detector")
+	}
 	const limit = 16 << 20
 	s := newStore(t, storage.Config{Limit: limit, Seed: 1})
 	store := func(prefix string, i, n int, now uint32) {
@@ -65,6 +68,9 @@ func has(s *storage.Store, key string, now uint32) bool {
 
 // Large items and small ones take memory from each other, too.
 func TestRunsAndPagesShareTheLimit(t *testing.T) {
+	if storage.RaceEnabled {
+		t.Skip("single-threaded, and slow under the race detector")
+	}
 	const limit = 32 << 20
 	s := newStore(t, storage.Config{Limit: limit, Seed: 1})
 	fill := func(prefix string, n, size int, from uint32) {

@@ -15,6 +15,7 @@ type pool struct {
 	a        *arena
 	pageArea int64        // bytes
 	excess   atomic.Int64 // bytes by which the limit is exceeded, 0 if it is not
+	scarce   atomic.Bool  // three quarters of the limit are mapped
 
 	mu        sync.Mutex
 	limit     int64    // bytes that may be mapped
@@ -112,6 +113,7 @@ func (p *pool) givePage(n uint32) {
 func (p *pool) count(n int64) {
 	p.mapped += n
 	p.excess.Store(max(0, p.mapped-p.limit))
+	p.scarce.Store(p.mapped > p.limit/4*3)
 }
 
 // runGrains is the number of grains that hold size bytes.
@@ -162,6 +164,9 @@ func (p *pool) takeRun(size int, over int64) (ref uint32) {
 		p.dropWarm(0)
 	}
 }
+
+// short reports whether classes should share pages rather than take new ones.
+func (p *pool) short() bool { return p.scarce.Load() }
 
 // noRuns reports whether no run is in use.
 func (p *pool) noRuns() bool {

@@ -42,6 +42,16 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"pin and unpin": func() {
+			h := s.Hash(0, key)
+			sh := s.Lock(h)
+			it, _ := sh.Find(h, 0, key, 2)
+			if !sh.Pin(it) {
+				t.Error("pin refused")
+			}
+			sh.Unlock()
+			s.Unpin(it)
+		},
 		"overwrite with another size": func() {
 			for _, n := range []int{400, 100} {
 				if err := set(s, storage.Spec{Key: key, Label: 2, Now: 2}, reply[:n]); err != nil {

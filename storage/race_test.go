@@ -3,6 +3,7 @@ package storage_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -49,6 +50,39 @@ func TestConcurrentUse(t *testing.T) {
 				t.Errorf("%d of %d stores found no memory", failed.Load(), stores.Load())
 			}
 		})
+	}
+}
+
+// Goroutines that only store, of all sizes, each holding one shard, always find
+// memory.
+func TestConcurrentStoresFindMemory(t *testing.T) {
+	for _, limit := range []int64{8 << 20, 64 << 20} {
+		s := newStore(t, storage.Config{Limit: limit})
+		n := 30_000
+		if storage.RaceEnabled {
+			n = 3000
+		}
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(w), 3))
+				value := make([]byte, 1<<20)
+				for i := range n {
+					size := 10 + int(math.Pow(2, 19.9*math.Pow(r.Float64(), 3))) // most small, some up to 1 MB
+					if err := set(s, storage.Spec{Key: fmt.Appendf(nil, "%d:%d", w, i), Now: uint32(i / 1000)}, value[:size]); err != nil {
+						t.Errorf("limit %d MiB, store %d of %d bytes: %v", limit>>20, i, size, err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		check(t, s)
+		st := s.Stats()
+		t.Logf("limit %d MiB: %d mapped, %d items, %d evictions, %d pages moved", limit>>20, st.TotalMalloced, st.CurrItems, st.Evictions, st.SlabsMoved)
+		if int64(st.TotalMalloced) > limit+41<<20 {
+			t.Errorf("%d bytes mapped, limit %d", st.TotalMalloced, limit)
+		}
 	}
 }
 
