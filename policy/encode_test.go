@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"sememcached/policy"
@@ -112,12 +113,14 @@ func TestDebianRoundTrip(t *testing.T) {
 // TestWriteAddedRule writes policies with one more rule than they were read
 // with, and has libsepol read and judge them.
 func TestWriteAddedRule(t *testing.T) {
+	n := 0
 	for _, name := range microFiles(t) {
 		p := micro(t, name)
 		c, ok := p.Class("kv_item")
-		if !ok || name[:4] == "cil_" {
+		if !ok || !slices.Contains(p.Types(), "x_t") {
 			continue
 		}
+		n++
 		// No micro policy has a rule with this key.
 		b := p.WithAllowForTest("x_t", "x_t", c, 1<<2)
 		q, err := policy.Read(b)
@@ -136,6 +139,10 @@ func TestWriteAddedRule(t *testing.T) {
 			t.Errorf("%s: expected the rule to allow more than %#x, found %#x", name, before.Allowed, after.Allowed)
 		}
 		compare(t, b, []question{askAV(q, s, s, c)})
+	}
+	t.Logf("%d policies", n)
+	if n < 100 {
+		t.Errorf("expected at least 100 policies with a rule added, found %d", n)
 	}
 }
 
