@@ -195,8 +195,8 @@ func (e *Secured) arithNew(w *Worker, c *Call) Status {
 				return st
 			}
 		}
-		if !valid && g.Enforcing {
-			v = refused(avc.Create)
+		if !valid {
+			v = refused(g, v, avc.Create)
 		}
 		st := e.denial(c)
 		if v.Allowed {

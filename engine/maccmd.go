@@ -93,8 +93,8 @@ func (e *Secured) Check(w *Worker, c *Call) Status {
 func (e *Secured) context(w *Worker, c *Call, g *mac.Generation) (avc.SID, Status) {
 	r := c.waiting()
 	r.forget(g.Seq, e.mon)
-	if r.bad {
-		return 0, BadContext
+	if r.bad != Failed {
+		return 0, r.bad
 	}
 	if r.context == 0 {
 		return 0, w.resolve(g, c, mac.Question{Kind: mac.AskContext, Class: avc.ClassItem, Source: c.Client.ssid, Text: string(c.Context)})
@@ -206,8 +206,8 @@ func (e *Secured) relabel(w *Worker, c *Call) Status {
 				return st
 			}
 		}
-		if v.Allowed && a.Err != nil && g.Enforcing {
-			v = refused(avc.RelabelTo)
+		if v.Allowed && a.Err != nil {
+			v = refused(g, v, avc.RelabelTo)
 		}
 		st = Denied
 		if v.Allowed {
@@ -221,8 +221,8 @@ func (e *Secured) relabel(w *Worker, c *Call) Status {
 }
 
 // relabelItem stores a copy of it under another label: same value, flags,
-// exptime, store time and instance, a new cas. The store does not evict it
-// meanwhile, being what was found last. The shard is locked.
+// exptime, store time, instance and marks, a new cas. The store does not evict
+// it meanwhile, being what was found last. The shard is locked.
 func (e *Secured) relabelItem(w *Worker, c *Call, sh *storage.Shard, it storage.Item, label avc.SID) Status {
 	spec := storage.Spec{
 		Key: c.Key, Instance: it.Instance(), Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
@@ -236,6 +236,8 @@ func (e *Secured) relabelItem(w *Worker, c *Call, sh *storage.Shard, it storage.
 	}
 	c.NewCAS = e.nextCAS()
 	n.SetCAS(c.NewCAS)
+	n.SetStale(it.Stale())
+	n.SetTokenSent(it.TokenSent())
 	copy(n.Value(), it.Value())
 	sh.Link(h, n)
 	return OK

@@ -113,8 +113,8 @@ func (e *Secured) metaGet(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 			}
 			v, ok := w.check(g, c, label, avc.ClassItem, row.Absent)
 			if ok {
-				if !valid && g.Enforcing {
-					v = refused(row.Absent)
+				if !valid {
+					v = refused(g, v, row.Absent)
 				}
 				return e.metaVivify(w, c, g, v, sh, h, label, dst)
 			}

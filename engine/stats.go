@@ -81,6 +81,7 @@ func (e *Secured) StatsMac(emit func(name, value string)) {
 	num("avc_misses", t.AVCMisses)
 	num("parked", t.Parked)
 	num("gave_up", t.GaveUp)
+	num("failures", t.Failures)
 	for k, class := range []avc.Class{avc.ClassItem, avc.ClassServer} {
 		for i, n := range t.Denials[k] {
 			if n > 0 {

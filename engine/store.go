@@ -134,8 +134,8 @@ func (e *Secured) storeOnce(w *Worker, c *Call) Status {
 				q = createQuestion(c, sel)
 			}
 			if ok {
-				if !valid && g.Enforcing {
-					v = refused(row.Absent)
+				if !valid {
+					v = refused(g, v, row.Absent)
 				}
 				return e.storeNew(w, c, g, v, sh, h, label)
 			}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+
 	"sememcached/avc"
 	"sememcached/mac"
 )
@@ -21,7 +23,7 @@ type retry struct {
 	got     [4]answer
 	job     *job
 	context avc.SID // canonical SID of Call.Context in generation seq; retained
-	bad     bool    // Call.Context is not valid
+	bad     Status  // why Call.Context has none: BadContext, or Denied; else Failed
 }
 
 // Reset prepares the call for the next request of its client.
@@ -58,7 +60,7 @@ func (r *retry) release(mon *mac.Monitor) {
 	if r.context != 0 {
 		mon.SIDs().Release(r.context)
 	}
-	r.context, r.bad = 0, false
+	r.context, r.bad = 0, Failed
 }
 
 // find returns the answer to q that this call has received.
@@ -101,7 +103,14 @@ func (r *retry) deliver(w *Worker, m *answer) bool {
 	r.forget(m.a.Seq, w.eng.mon)
 	if m.q.Kind == mac.AskContext {
 		r.release(w.eng.mon)
-		r.context, r.bad = m.a.SID, m.a.Err != nil
+		r.context = m.a.SID
+		switch {
+		case m.a.Err == nil:
+		case errors.Is(m.a.Err, mac.ErrInvalidContext):
+			r.bad = BadContext
+		default: // nobody could say, or there is no number for it
+			r.bad = Denied
+		}
 		return true
 	}
 	r.keep(m)
@@ -182,6 +191,7 @@ func (w *Worker) check(g *mac.Generation, c *Call, target avc.SID, class avc.Cla
 		d = a.Decision
 		if a.Err != nil {
 			d = avc.Decision{Failed: true}
+			w.counters.Failures++
 		}
 	} else {
 		w.counters.AVCHits++
@@ -245,9 +255,12 @@ func (w *Worker) audit(g *mac.Generation, c *Call, v mac.Verdict, target avc.SID
 	w.eng.mon.Audit(r)
 }
 
-// refused is the verdict where something other than an access vector said no:
-// no valid label, or validatetrans.
-func refused(p avc.Perms) mac.Verdict { return mac.Verdict{Denied: p, Audit: p} }
+// refused is the verdict v, about p, where something other than an access vector
+// has said no: no valid label, or validatetrans. Permissive mode lets that pass
+// too, and logs it.
+func refused(g *mac.Generation, v mac.Verdict, p avc.Perms) mac.Verdict {
+	return mac.Verdict{Allowed: v.Allowed && !g.Enforcing, Denied: p, Audit: p}
+}
 
 // denial is how the denial of the call's operation looks.
 func (e *Secured) denial(c *Call) Status {
