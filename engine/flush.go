@@ -12,14 +12,17 @@ import (
 // label when it is due, under the policy of that moment. A newer flush replaces
 // an older one that is still pending only for the labels where the newer one is
 // allowed itself, so a flush that is not allowed cannot be used to cancel one
-// that is. One subject has one flush at most: its newest replaces its older ones
-// everywhere, their rights being the same.
+// that is. One subject has one pending flush at most: its newest replaces its
+// older ones everywhere, their rights being the same. A flush that is due is
+// pending no longer and is executed, whatever comes before its turn does.
 type flush struct {
-	order uint64  // of issue; larger is newer
-	due   uint32  // on the store's clock
-	ssid  avc.SID // retained while listed
-	peer  *mac.Peer
-	done  bool // executed; kept while an older one is pending
+	issued uint32  // on the store's clock
+	due    uint32  // the same; not before issued
+	ssid   avc.SID // retained while listed
+	peer   *mac.Peer
+	done   bool        // executed; kept while an older one is pending
+	gone   bool        // replaced by a newer one of the same subject
+	timer  *time.Timer // of a delayed one
 }
 
 // flushList holds the pending flushes, oldest first.
@@ -29,8 +32,6 @@ type flushList struct {
 	mu sync.Mutex
 	// +checklocks:mu
 	list []*flush
-	// +checklocks:mu
-	order uint64
 	// run serialises the execution of flushes; it is taken before mu.
 	run sync.Mutex
 }
@@ -44,41 +45,58 @@ func (e *Secured) Flush(w *Worker, c *Call) Status {
 		return st
 	}
 	w.counters.CmdFlush++
-	f := &flush{ssid: c.Client.ssid, peer: c.Client.Peer}
+	f := &flush{issued: w.now, due: w.now, ssid: c.Client.ssid, peer: c.Client.Peer}
 	if c.Exptime > 0 {
 		// memcached flushes what is older than the second before the due time.
 		f.due = e.exptime(c.Exptime, w.now) - 1
 	}
 	if f.due > w.now {
-		e.flushes.add(f, time.Duration(f.due-w.now)*time.Second)
+		e.flushes.add(f)
 		return OK
 	}
 	f.due = w.now
 	return e.Background(w, c, func() {
-		e.flushes.add(f, 0)
+		e.flushes.add(f)
 		e.flushes.runDue(f.due)
 	})
 }
 
-// add lists a flush and arms a timer for it.
-func (l *flushList) add(f *flush, after time.Duration) {
+// add lists a flush, and arms a timer for one that is delayed.
+func (l *flushList) add(f *flush) {
 	sids := l.eng.mon.SIDs()
 	l.mu.Lock()
-	l.order++
-	f.order = l.order
+	defer l.mu.Unlock()
+	sids.Retain(f.ssid)
 	keep := l.list[:0]
 	for _, old := range l.list {
-		if old.ssid == f.ssid {
+		if old.ssid == f.ssid && (old.done || old.due > f.issued) {
+			old.gone = true
+			if old.timer != nil {
+				old.timer.Stop()
+			}
 			sids.Release(old.ssid)
 			continue
 		}
 		keep = append(keep, old)
 	}
-	sids.Retain(f.ssid)
+	n := len(l.list)
 	l.list = append(keep, f)
-	l.mu.Unlock()
-	if after > 0 {
-		time.AfterFunc(after, l.eng.RunFlushes)
+	if len(l.list) < n {
+		clear(l.list[len(l.list):n])
+	}
+	if f.due > f.issued {
+		f.timer = time.AfterFunc(time.Duration(f.due-f.issued)*time.Second, func() { l.fire(f) })
+	}
+}
+
+// fire executes what is due when a timer says so. The clock of the store may
+// have been set back since the timer was armed: then it is armed again.
+func (l *flushList) fire(f *flush) {
+	l.eng.RunFlushes()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := l.eng.Clock(); !f.done && !f.gone {
+		f.timer.Reset(time.Duration(max(f.due, now+1)-now) * time.Second)
 	}
 }
 
@@ -148,7 +166,7 @@ func (l *flushList) execute(f *flush, newer []*flush) {
 			e.store.FlushLabel(uint32(label), f.due)
 			continue
 		}
-		if l.replaced(label, newer) {
+		if l.replaced(f, label, newer) {
 			continue
 		}
 		v := e.judge(f.ssid, label, avc.ClassItem, avc.Remove)
@@ -159,9 +177,11 @@ func (l *flushList) execute(f *flush, newer []*flush) {
 	}
 }
 
-func (l *flushList) replaced(label avc.SID, newer []*flush) bool {
+// replaced says whether one of the newer flushes was issued while f was pending,
+// and is allowed on the label.
+func (l *flushList) replaced(f *flush, label avc.SID, newer []*flush) bool {
 	for _, n := range newer {
-		if l.eng.judge(n.ssid, label, avc.ClassItem, avc.Remove).Allowed {
+		if n.issued < f.due && l.eng.judge(n.ssid, label, avc.ClassItem, avc.Remove).Allowed {
 			return true
 		}
 	}

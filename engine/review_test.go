@@ -3,9 +3,14 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sememcached/avc"
 	"sememcached/engine"
@@ -241,6 +246,101 @@ func TestUndecidedContext(t *testing.T) {
 			mon.SIDs().Release(s)
 		}
 	})
+}
+
+// people is a contexts file with three subjects, told apart by user id, and the
+// peers that they are.
+func people(t testing.TB) (file string, peer func(uid uint32) *mac.Peer) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "contexts")
+	text := "client uid:1 system_u:system_r:kv_client_t:s0\n" +
+		"client uid:2 system_u:system_r:kv_reader_t:s0\n" +
+		"client uid:3 system_u:system_r:kv_admin_t:s0\n" +
+		"client uid:4 system_u:system_r:kv_client_t:s0:c4\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, func(uid uint32) *mac.Peer { return &mac.Peer{FD: -1, HasCred: true, UID: uid} }
+}
+
+// TestFlushIsNotLost: a flush that is due is executed, whatever delayed flush the
+// same subject asks for on another connection before its turn comes.
+func TestFlushIsNotLost(t *testing.T) {
+	gate, reached := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s := &scripted{access: func(s, tt string, c avc.Class, d avc.Decision) (avc.Decision, error) {
+		d, err := all(s, tt, c, d)
+		if strings.Contains(s, "kv_reader_t") && c == avc.ClassItem {
+			once.Do(func() {
+				close(reached)
+				<-gate
+			})
+			d.Allowed = 0
+		}
+		return d, err
+	}}
+	file, peer := people(t)
+	eng, _, _ := s.setup(mac.Config{ContextsFile: file}).open(t)
+	slow := enginetest.NewDriver(t, eng, peer(2))
+	one := enginetest.NewDriver(t, eng, peer(1))
+	two := enginetest.NewDriver(t, eng, peer(1))
+	defer slow.Close()
+	defer one.Close()
+	defer two.Close()
+	flush := func(d *enginetest.Driver, delay int64) engine.Status {
+		d.Call(engine.OpFlush, "").Exptime = delay
+		return d.Run(eng.Flush)
+	}
+	two.Store(engine.OpSet, "k", "v")
+	done := make(chan engine.Status, 2)
+	// The flush of somebody who may remove nothing waits for its verdict; another
+	// one is listed behind it.
+	go func() { done <- flush(slow, 0) }()
+	<-reached
+	go func() { done <- flush(one, 0) }()
+	time.Sleep(50 * time.Millisecond)
+	if st := flush(two, 1000); st != engine.OK {
+		t.Fatalf("delayed flush: %d", st)
+	}
+	close(gate)
+	for range 2 {
+		if st := <-done; st != engine.OK {
+			t.Errorf("flush: %d", st)
+		}
+	}
+	if _, _, ok := two.Value("k"); ok {
+		t.Error("an item outlived a flush that was answered OK")
+	}
+}
+
+// TestDelayedFlushesAreBounded: a subject that asks for delayed flushes over and
+// over has one, and leaves nothing else behind.
+func TestDelayedFlushesAreBounded(t *testing.T) {
+	eng, _, _ := setup{}.open(t)
+	d := enginetest.NewDriver(t, eng, &mac.Peer{FD: -1})
+	defer d.Close()
+	flush := func() {
+		d.Call(engine.OpFlush, "").Exptime = 1_000_000
+		if st := d.Run(eng.Flush); st != engine.OK {
+			t.Fatalf("flush: %d", st)
+		}
+	}
+	flush()
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const n = 50_000
+	before := heap()
+	for range n {
+		flush()
+	}
+	if grown := int64(heap()) - int64(before); grown > n*16 {
+		t.Errorf("%d delayed flushes of one subject keep %d bytes", n, grown)
+	}
 }
 
 // TestFailuresAreCounted: a verdict that nobody could give denies, and shows in
