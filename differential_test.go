@@ -190,9 +190,9 @@ func (g *generator) command() (ours, theirs string) {
 		// A number keeps its length here: whether memcached pads a shorter one, or
 		// makes a new item, depends on who holds a reference to it at that moment.
 		if g.r.IntN(3) == 0 {
-			return same("set num 9 0 3" + g.noreply() + "\r\n" + g.pick("250", "400", "555") + "\r\n")
+			return same("set num 9 0 3" + g.noreply() + "\r\n" + g.pick("250", "400", "555") + "\r\n" + g.pick("incr num 1", "decr num 1", "incr num 0", "incr num 50", "decr num 50") + g.noreply() + "\r\nget num\r\n")
 		}
-		return same(g.pick("incr num 1", "decr num 1", "incr num 0", "incr num 50", "decr num 50") + g.noreply() + "\r\nget num\r\n")
+		return same("get num\r\n")
 	case 9, 10, 11:
 		return same("gets " + g.key() + "\r\n")
 	case 12, 13:
