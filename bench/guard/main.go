@@ -5,7 +5,8 @@
 //	guard [-server ./sememcached] [-time 400ms] [-n 5]
 //
 // A row passes when its throughput or its CPU per request, median of the paired
-// ratios, reaches the floor. A row that does not is measured a second time.
+// ratios, reaches the floor. A row that does not is measured again, up to three
+// times in all.
 // Without memcached, guard says so and succeeds; if the environment variable CI is
 // not empty, it fails.
 package main
@@ -34,7 +35,10 @@ var floors = []struct {
 	{"pipe16", 6},
 }
 
-const keys = 200_000
+const (
+	keys  = 200_000
+	tries = 3
+)
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -91,15 +95,16 @@ func config(preset string) load.Config {
 func check(servers []*rig.Server, o rig.Options, out io.Writer) error {
 	var failed error
 	for _, row := range floors {
-		rate, cpu, err := ratios(servers, row.preset, o)
-		if err != nil {
-			return err
-		}
-		if max(rate.Median, cpu.Median) < row.floor {
-			fmt.Fprintf(out, "%-8s throughput %.2f, CPU per request %.2f: below %.1f, once more\n", row.preset, rate.Median, cpu.Median, row.floor)
+		var rate, cpu rig.Spread
+		for try := range tries {
+			var err error
 			if rate, cpu, err = ratios(servers, row.preset, o); err != nil {
 				return err
 			}
+			if max(rate.Median, cpu.Median) >= row.floor {
+				break
+			}
+			fmt.Fprintf(out, "%-8s throughput %.2f, CPU per request %.2f: below %.1f in try %d\n", row.preset, rate.Median, cpu.Median, row.floor, try+1)
 		}
 		verdict := "ok"
 		if max(rate.Median, cpu.Median) < row.floor {

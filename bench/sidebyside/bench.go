@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"sememcached/bench/load"
 	"sememcached/bench/rig"
@@ -67,6 +68,7 @@ func (b *bench) group(rows []row) (out []rowReport, err error) {
 		}
 		rr.oneLine(b.log)
 		out = append(out, rr)
+		time.Sleep(b.rest)
 	}
 	return out, nil
 }
@@ -77,7 +79,7 @@ func (b *bench) row(r row, servers []*rig.Server) (rowReport, error) {
 	if err != nil {
 		return rowReport{}, err
 	}
-	rr := newRowReport(r, c, servers, samples)
+	rr := newRowReport(r, servers, samples)
 	if !b.strace {
 		return rr, nil
 	}

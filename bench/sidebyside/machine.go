@@ -75,7 +75,12 @@ func versions(kinds []rig.Kind) map[string]string {
 func commandLine(args []string) string {
 	words := []string{"go run ./bench/sidebyside"}
 	if r := os.Getenv("RIVALS"); r != "" {
-		words[0] = fmt.Sprintf("RIVALS=%q ", r) + words[0]
+		rivals := strings.Split(r, ";")
+		for i, one := range rivals {
+			name, command, _ := strings.Cut(one, "=")
+			rivals[i] = name + "=" + plainCommand(command)
+		}
+		words[0] = fmt.Sprintf("RIVALS=%q ", strings.Join(rivals, ";")) + words[0]
 	}
 	for i := 0; i < len(args); i++ {
 		// Where the binary was built does not matter.
@@ -93,7 +98,7 @@ func commandLine(args []string) string {
 // plainCommand is a server's command without the directory of its binary.
 func plainCommand(s string) string {
 	bin, rest, _ := strings.Cut(s, " ")
-	return filepath.Base(bin) + " " + rest
+	return strings.TrimSpace(filepath.Base(bin) + " " + rest)
 }
 
 func describe(s *settings) string {

@@ -47,6 +47,8 @@ type settings struct {
 	json    string
 	svg     string
 	results string
+	memory  string
+	rest    time.Duration
 }
 
 func main() {
@@ -84,6 +86,9 @@ func run(args []string, out io.Writer) error {
 		rep.Rows = append(rep.Rows, rs...)
 	}
 	rep.sort(rows)
+	if rep.Memory, err = b.memory(s.memory); err != nil {
+		return err
+	}
 	return publish(rep, s, out)
 }
 
@@ -101,6 +106,8 @@ func parseFlags(args []string) (*settings, error) {
 	f.IntVar(&s.threads, "threads", 1, "threads of each server, and of the generator")
 	f.BoolVar(&s.pin, "pin", true, "pin the server to core 0 and the generator to core 1")
 	f.BoolVar(&s.verify, "verify", false, "compare every byte of every reply (not with the ceiling)")
+	f.StringVar(&s.memory, "memory", "1000000", "measure the memory for these numbers of items; empty: not at all")
+	f.DurationVar(&s.rest, "rest", 0, "pause between two rows, for machines that others use too")
 	f.StringVar(&s.json, "json", "", "write all samples to this file")
 	f.StringVar(&s.svg, "svg", "", "write charts to this directory")
 	f.StringVar(&s.results, "results", "", "write the report to this file (Markdown)")
@@ -116,7 +123,7 @@ func parseFlags(args []string) (*settings, error) {
 	if s.short {
 		given := map[string]bool{}
 		f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
-		short := map[string]string{"n": "3", "time": "500ms", "keys": "200000", "rows": shortRows, "strace": "false"}
+		short := map[string]string{"n": "3", "time": "500ms", "keys": "200000", "rows": shortRows, "strace": "false", "memory": ""}
 		for name, v := range short {
 			if !given[name] {
 				if err := f.Set(name, v); err != nil {

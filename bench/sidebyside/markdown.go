@@ -30,6 +30,7 @@ func (r *report) markdown() []byte {
 	for i, a := range r.Rows[0].Against {
 		r.ratios(&b, i, a.Name)
 	}
+	r.memoryTable(&b)
 	r.absolute(&b)
 	return b.Bytes()
 }

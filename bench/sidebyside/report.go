@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"sememcached/bench/load"
 	"sememcached/bench/rig"
 )
 
@@ -17,6 +16,7 @@ type report struct {
 	Settings string            `json:"settings"`
 	Versions map[string]string `json:"versions"`
 	Rows     []rowReport       `json:"rows"`
+	Memory   []memoryReport    `json:"memory,omitempty"`
 }
 
 type rowReport struct {
@@ -76,7 +76,7 @@ func medianSample(ss []rig.Sample) rig.Sample {
 	}
 }
 
-func newRowReport(r row, _ load.Config, servers []*rig.Server, samples [][]rig.Sample) rowReport {
+func newRowReport(r row, servers []*rig.Server, samples [][]rig.Sample) rowReport {
 	out := rowReport{Name: r.name, About: r.about(), Target: r.target}
 	for i, s := range servers {
 		out.Servers = append(out.Servers, serverReport{
