@@ -5,6 +5,7 @@ import (
 
 	"sememcached/avc"
 	"sememcached/mac"
+	"sememcached/storage"
 )
 
 // maxTries bounds how often one request is retried because label, generation
@@ -26,13 +27,19 @@ type retry struct {
 	bad     Status  // why Call.Context has none: BadContext, or Denied; else Failed
 }
 
-// Reset prepares the call for the next request of its client.
+// Reset prepares the call for the next request of its client. It runs for every
+// request: field by field is a third of the cost of assigning a whole Call.
 func (c *Call) Reset() {
-	r := c.retry
-	if r != nil && (r.n != 0 || r.tries != 0 || r.job != nil) {
+	if r := c.retry; r != nil && (r.n != 0 || r.tries != 0 || r.job != nil) {
 		*r = retry{}
 	}
-	*c = Call{Client: c.Client, Tag: c.Tag, Text: c.Text[:0], retry: r}
+	c.Op, c.Form, c.WithCAS = OpNone, FormNone, false
+	c.Key, c.Value, c.Context, c.Body = nil, nil, nil, nil
+	c.Text = c.Text[:0]
+	c.Hash, c.Flags, c.Exptime, c.CAS, c.Delta = 0, 0, 0, 0, 0
+	c.Number, c.NewCAS = 0, 0
+	c.Upload, c.Pinned = storage.Item{}, storage.Item{}
+	c.Opt, c.Composer = nil, nil
 }
 
 // Parked says whether the call waits for an answer.
