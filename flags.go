@@ -42,7 +42,6 @@ type rawFlags struct {
 	memory           string
 	maxItem          string
 	mask             string
-	protocol         string
 	macMode, macDeny string
 	booleans         []string
 	verbose          int
@@ -76,10 +75,11 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.IntVarP(&s.ReqsPerEvent, "max-reqs-per-event", "R", 20, "requests of one connection before others get their turn (`num`)")
 	f.BoolVarP(&s.NoCAS, "disable-cas", "C", false, "disable use of CAS")
 	f.IntVarP(&s.Backlog, "listen-backlog", "b", 1024, "set the backlog queue limit (`num`)")
-	f.StringVarP(&r.protocol, "protocol", "B", "auto", "protocol: auto or ascii (`name`)")
+	f.StringVarP(&s.Protocol, "protocol", "B", "auto", "protocol: auto, ascii or binary (`name`)")
 	f.StringVarP(&r.maxItem, "max-item-size", "I", "1m", "adjusts max item size, min 1k, max 1024m (`size`)")
 	f.BoolVarP(&s.NoFlush, "disable-flush-all", "F", false, "disable flush_all command")
-	f.BoolVarP(&s.NoDump, "disable-dumping", "X", false, "disable listing of keys")
+	f.BoolVarP(&s.NoDump, "disable-dumping", "X", false, "disable stats cachedump, stats detail and lru_crawler metadump")
+	f.BoolVarP(&s.NoWatch, "disable-watch", "W", false, "disable the watch command")
 
 	f.StringVar(&r.macMode, "mac", "auto", "who decides: auto, kernel, policy or off (`mode`)")
 	f.StringVar(&o.mac.PolicyFile, "policy", "", "binary SELinux policy to decide by; none: the built-in one (`file`)")
@@ -138,12 +138,10 @@ func (o *options) finish(r *rawFlags) error {
 	if r.noUDP != "0" {
 		return exitf(exitUsage, "sememcached: -U %s: UDP is not served; only -U 0 (off, the default) is accepted", r.noUDP)
 	}
-	switch r.protocol {
-	case "auto", "ascii":
-	case "binary":
-		return exitf(exitUsage, "sememcached: -B binary: the binary protocol is not served; use -B auto or -B ascii")
+	switch s.Protocol {
+	case "auto", "ascii", "binary":
 	default:
-		return exitf(exitUsage, "Invalid value for binding protocol: %s\n -- should be one of auto, binary, or ascii", r.protocol)
+		return exitf(exitUsage, "Invalid value for binding protocol: %s\n -- should be one of auto, binary, or ascii", s.Protocol)
 	}
 	mask, err := strconv.ParseUint(r.mask, 8, 12)
 	if err != nil {

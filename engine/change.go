@@ -53,6 +53,7 @@ func (e *Secured) lookup(w *Worker, c *Call) (sh *storage.Shard, it storage.Item
 			w.audit(g, c, v, label, avc.ClassItem)
 			return nil, storage.Item{}, ad, Denied
 		default:
+			w.traceFound(c, it)
 			return sh, it, audited{g: g, v: v, label: label}, OK
 		}
 	}

@@ -94,6 +94,7 @@ type Call struct {
 	Upload   storage.Item // or: a reserved item that has been filled (Reserve)
 	Opt      *Options     // nil: a classic command
 	Composer Composer     // with FormView
+	Trace    *Trace       // what the streams of watch want to know; nil: nothing
 	Context  []byte       // mac create, mac relabel: the context; mac check: permission names, blank-separated
 
 	// Results.
@@ -169,6 +170,23 @@ type Interface interface {
 	// from Background; StatsLabels shows ssid only labels with getattr.
 	StatsMac(emit func(name, value string))
 	StatsLabels(c *Call, emit func(name, value string))
+	// NewDump begins a listing of items, and Dump goes on with it: it gives at most
+	// 256 items to emit, until that returns false, and reports whether there are
+	// more. Hidden says whether items exist under a prefix that the client may not
+	// know of. Dump and Hidden are slow and are called from Background.
+	NewDump(c *Call, prefix, after []byte) *Dump
+	Dump(d *Dump, emit func(it *DumpItem) bool) (more bool)
+	Hidden(c *Call, prefix []byte) bool
+	// NewWatcher returns what decides which events the client at p is shown. p
+	// keeps its socket open until the watcher is closed.
+	// Guarded runs fn, on a goroutine that is no event loop, so that the numbers of
+	// labels that it looks at are not reused before it has ended.
+	NewWatcher(p *mac.Peer) *Watcher
+	Guarded(fn func())
+	// StoreTime is an exptime of the wire on the store's clock.
+	StoreTime(exptime int64, now uint32) uint32
+	// NewCrawler returns a crawler over the item store, which is off.
+	NewCrawler() *Crawler
 	// Counters is the sum over all workers and the store, since the last reset.
 	Counters(w *Worker) Counters
 	// ResetStats zeroes the counters that memcached's "stats reset" zeroes.

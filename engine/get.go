@@ -46,6 +46,7 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 		if c.Form == FormView {
 			w.look(c, it)
 		}
+		w.traceFound(c, it)
 		sh.Hit(it, w.now)
 		if c.Op == OpGat { // memcached counts it as a touch only
 			sh.SetExptime(it, e.exptime(c.Exptime, w.now))
@@ -68,6 +69,7 @@ func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 // counted, whoever looked, as memcached does.
 func (w *Worker) find(sh *storage.Shard, h uint64, key []byte) storage.Item {
 	it, why := sh.Find(h, 0, key, w.now)
+	w.why = why
 	switch why {
 	case storage.Expired:
 		w.counters.GetExpired++

@@ -165,6 +165,7 @@ func (e *Secured) metaHit(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, 
 		return dst, e.denial(c)
 	}
 	o := c.Opt
+	w.traceFound(c, it)
 	view := w.look(c, it)
 	view.Equal = o.DropEqual && it.CAS() == c.CAS
 	if c.Op == OpMetaGet {

@@ -182,6 +182,9 @@ func (e *Secured) storeNew(w *Worker, c *Call, g *mac.Generation, v mac.Verdict,
 func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, it storage.Item) Status {
 	w.counters.CmdSet++
 	label := avc.SID(it.Label())
+	if v.Allowed {
+		w.traceFound(c, it)
+	}
 	var st Status
 	switch {
 	case !v.Allowed:
@@ -264,6 +267,9 @@ func (e *Secured) storeCAS(c *Call) {
 
 // stored fills in the view of an item that has just been stored.
 func (w *Worker) stored(c *Call, it storage.Item) {
+	if t := c.Trace; t != nil {
+		t.Stored, t.New = true, w.eng.traceItem(it)
+	}
 	if c.Opt != nil {
 		w.look(c, it)
 	}

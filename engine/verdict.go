@@ -39,7 +39,7 @@ func (c *Call) Reset() {
 	c.Hash, c.Flags, c.Exptime, c.CAS, c.Delta = 0, 0, 0, 0, 0
 	c.Number, c.NewCAS = 0, 0
 	c.Upload, c.Pinned = storage.Item{}, storage.Item{}
-	c.Opt, c.Composer = nil, nil
+	c.Opt, c.Composer, c.Trace = nil, nil, nil
 }
 
 // Parked says whether the call waits for an answer.

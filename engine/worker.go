@@ -5,6 +5,7 @@ import (
 
 	"sememcached/avc"
 	"sememcached/mac"
+	"sememcached/storage"
 )
 
 // tableEntries is the size of a worker's own decision table. 4,096 entries are
@@ -24,7 +25,8 @@ type Worker struct {
 	// +checklocks:mu
 	counters Counters
 
-	now    uint32 // seconds on the store's clock, read once per turn
+	why    storage.Absence // why the last look-up found nothing
+	now    uint32          // seconds on the store's clock, read once per turn
 	epoch  *mac.Epoch
 	table  *avc.Table
 	labels labelTable

@@ -179,6 +179,9 @@ type Admin struct {
 	// Classes has bit c set for slab class c, 1 to 63; All and Hash are the words.
 	Classes   uint64
 	All, Hash bool
+	// Prefix and After, of a listing in the order of keys, are views of the
+	// request: only keys that begin with Prefix, and come behind After.
+	Prefix, After []byte
 	// Streams is not empty for WatchStreams.
 	Streams Streams
 }

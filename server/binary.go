@@ -97,6 +97,9 @@ func (l *loop) binaryGet(c *conn, r *protocol.Request) outcome {
 	k := &c.call
 	var st engine.Status
 	l.out, st = l.eng.Get(l.worker, k, l.out)
+	if st != engine.Pending {
+		l.noteGet(c, st == engine.OK)
+	}
 	switch st {
 	case engine.OK:
 		if k.Body != nil {
@@ -121,6 +124,7 @@ func (l *loop) binaryStore(c *conn, r *protocol.Request) outcome {
 	if st == engine.Pending {
 		return park
 	}
+	l.noteStore(c, false, r.NBytes, st)
 	l.replyBinaryStore(c, r, st)
 	return done
 }
@@ -143,7 +147,11 @@ func (l *loop) replyBinaryStore(c *conn, r *protocol.Request, st engine.Status) 
 }
 
 func (l *loop) binaryDelete(c *conn, r *protocol.Request) outcome {
-	return l.binaryDone(r, l.eng.Delete(l.worker, &c.call))
+	st := l.eng.Delete(l.worker, &c.call)
+	if st != engine.Pending {
+		l.noteDelete(c, "delete", st)
+	}
+	return l.binaryDone(r, st)
 }
 
 // binaryDone answers what has no more to tell than its status.
@@ -159,6 +167,9 @@ func (l *loop) binaryDone(r *protocol.Request, st engine.Status) outcome {
 
 func (l *loop) binaryTouch(c *conn, r *protocol.Request) outcome {
 	st := l.eng.Touch(l.worker, &c.call)
+	if st != engine.Pending {
+		l.noteLookup(c)
+	}
 	if st != engine.OK {
 		return l.binaryDone(r, st)
 	}
@@ -170,6 +181,9 @@ func (l *loop) binaryTouch(c *conn, r *protocol.Request) outcome {
 func (l *loop) binaryArith(c *conn, r *protocol.Request) outcome {
 	k := &c.call
 	st := l.eng.Arith(l.worker, k)
+	if st != engine.Pending {
+		l.noteLookup(c)
+	}
 	if st != engine.OK {
 		return l.binaryDone(r, st)
 	}
@@ -205,6 +219,9 @@ func (l *loop) binaryStats(c *conn, r *protocol.Request) outcome {
 	a, ok := protocol.ParseStatKey(r.Args)
 	if !ok {
 		return l.binaryError(r, protocol.StatusNotFound)
+	}
+	if l.srv.switchedOff(&a) != "" {
+		return l.binaryError(r, protocol.StatusAuthError)
 	}
 	return l.serveStats(c, r, &a)
 }

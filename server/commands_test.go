@@ -79,7 +79,6 @@ var session = [][2]string{
 	{"verbosity 1\r\n", "OK\r\n"},
 	{"version\r\n", "VERSION 1.6.45\r\n"},
 	{"refresh_certs\r\n", "Error TLS not enabled\r\n"},
-	{"watch\r\n", "ERROR\r\n"},
 	{"shutdown\r\n", "SERVER_ERROR: shutdown not enabled\r\n"},
 	{"set big 0 0 2000000\r\n" + strings.Repeat("x", 2000000) + "\r\n", "SERVER_ERROR object too large for cache\r\n"},
 	{"set big 0 0 2000000 noreply\r\n" + strings.Repeat("x", 2000000) + "\r\nmn\r\n", "MN\r\n"},

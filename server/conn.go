@@ -16,6 +16,7 @@ const (
 	phaseUpload               // the data block of a large store
 	phaseStore                // nothing yet: the filled upload has to be stored first
 	phaseRefuse               // nothing yet: a store that memory refused has to be ended first
+	phaseWatch                // nobody: the client watches
 )
 
 // Reasons why run stopped.
@@ -57,6 +58,8 @@ type conn struct {
 	up       upload
 	held     *heldStore // the request of the store in those phases, where the reply needs it
 	job      *statsJob  // stats: what a helper computes
+	dump     *dumpJob   // a listing that has begun
+	watcher  *watcher   // phaseWatch
 
 	in      []byte // input kept between turns; owned, from loop.buffers
 	need    int    // input length from which on the parser may say something new
@@ -105,7 +108,7 @@ func (c *conn) tag() uint64 { return uint64(c.gen)<<32 | uint64(c.slot) }
 
 // idle says whether nothing of the connection is under way.
 func (c *conn) idle() bool {
-	return !c.parked && !c.blocked && !c.runnable && !c.readable && c.phase == phaseCommand
+	return !c.parked && !c.blocked && !c.runnable && !c.readable && (c.phase == phaseCommand || c.phase == phaseWatch)
 }
 
 // slots is the connection table of a loop.

@@ -45,6 +45,7 @@ var routes = [256]route{
 	protocol.Quit:           {op: engine.OpFree, do: (*loop).quit, bin: (*loop).binaryQuit},
 	protocol.MetaNoop:       {op: engine.OpFree, do: (*loop).metaNoop, bin: (*loop).binaryNoop},
 	protocol.Shutdown:       {op: engine.OpShutdown, do: (*loop).shutdown},
+	protocol.Watch:          {op: engine.OpWatch, do: (*loop).watchStreams},
 	protocol.Stats:          {op: engine.OpStats, do: (*loop).stats, bin: (*loop).binaryStats},
 	protocol.MetaGet:        {op: engine.OpMetaGet, do: (*loop).metaGet},
 	protocol.MetaDebug:      {op: engine.OpMetaDebug, do: (*loop).metaGet},
@@ -92,6 +93,7 @@ func (l *loop) bind(c *conn, r *protocol.Request) {
 	k.Op = routes[r.Command].op
 	k.Key = r.Key
 	k.Exptime = r.Exptime
+	l.trace(k)
 	if r.IsBinary {
 		l.bindBinary(k, r)
 		return

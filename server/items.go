@@ -43,12 +43,14 @@ func (l *loop) get(c *conn, r *protocol.Request) outcome {
 			l.out = append(l.out, replyFailed...)
 			return done
 		}
+		l.noteGet(c, st == engine.OK)
 		if c.resuming {
 			// What one key was told is of no use to the next.
 			op, form, exptime := k.Op, k.Form, k.Exptime
 			k.Reset()
 			k.Op, k.Form, k.Exptime = op, form, exptime
 		}
+		l.trace(k)
 		c.nkeys++
 		k.Hash = 0
 		k.Key, r.Keys = protocol.NextKey(r.Keys)
@@ -70,6 +72,7 @@ func (l *loop) store(c *conn, r *protocol.Request) outcome {
 	if st == engine.Pending {
 		return park
 	}
+	l.noteStore(c, false, r.NBytes, st)
 	l.replyStore(r.Noreply, st)
 	return done
 }
@@ -115,6 +118,7 @@ func (l *loop) delete(c *conn, r *protocol.Request) outcome {
 	if st == engine.Pending {
 		return park
 	}
+	l.noteDelete(c, "delete", st)
 	return l.answer(r, statusText(deleteReplies[:], st))
 }
 
@@ -129,6 +133,7 @@ func (l *loop) touch(c *conn, r *protocol.Request) outcome {
 	if st == engine.Pending {
 		return park
 	}
+	l.noteLookup(c)
 	return l.answer(r, statusText(touchReplies[:], st))
 }
 
@@ -142,10 +147,11 @@ var arithReplies = [...]string{
 // arith serves incr and decr.
 func (l *loop) arith(c *conn, r *protocol.Request) outcome {
 	st := l.eng.Arith(l.worker, &c.call)
-	switch {
-	case st == engine.Pending:
+	if st == engine.Pending {
 		return park
-	case st == engine.OK:
+	}
+	l.noteLookup(c)
+	if st == engine.OK {
 		if !r.Noreply {
 			l.out = protocol.AppendUint(l.out, c.call.Number)
 		}

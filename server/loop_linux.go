@@ -73,9 +73,13 @@ type loop struct {
 	opt     engine.Options  // of the request that is being executed
 	meta    metaHead
 	binary  binaryHead
-	n       loopCounters
-	stop    int
-	stopAt  time.Time
+	traced  engine.Trace // of the request, when somebody watches
+
+	watchers []*conn     // that watch
+	watched  atomic.Bool // lines may wait for one of them
+	n        loopCounters
+	stop     int
+	stopAt   time.Time
 
 	// The inbox: written by others, emptied by the loop.
 	mu       sync.Mutex
@@ -278,6 +282,7 @@ func (l *loop) inbox() {
 		l.open(n)
 	}
 	l.worker.Drain(l.findCall, l.unpark)
+	l.inform()
 }
 
 func (l *loop) findCall(tag uint64) *engine.Call {
@@ -310,6 +315,7 @@ func (l *loop) open(n newcomer) {
 		return
 	}
 	l.srv.verbose.opened(c)
+	l.noteConn(c, connNew, "")
 }
 
 // close ends a connection, whatever it is doing.
@@ -318,6 +324,8 @@ func (l *loop) close(c *conn) {
 		return
 	}
 	l.srv.verbose.closed(c)
+	l.noteConn(c, connClose, "normal")
+	l.unwatch(c)
 	l.eng.Disconnect(l.worker, &c.client, &c.call)
 	l.dropUnsent(c)
 	l.dropSegments(c)

@@ -113,6 +113,9 @@ func (l *loop) metaGet(c *conn, r *protocol.Request) outcome {
 	k := &c.call
 	var st engine.Status
 	l.out, st = l.eng.Get(l.worker, k, l.out)
+	if st != engine.Pending {
+		l.noteLookup(c)
+	}
 	switch st {
 	case engine.OK:
 		if k.Body != nil {
@@ -166,6 +169,7 @@ func (l *loop) metaSet(c *conn, r *protocol.Request) outcome {
 	if st == engine.Pending {
 		return park
 	}
+	l.noteStore(c, true, r.NBytes, st)
 	l.replyMetaSet(c, r, st)
 	return done
 }
@@ -190,7 +194,11 @@ func (l *loop) replyMetaSet(c *conn, r *protocol.Request, st engine.Status) {
 
 // metaDelete serves md.
 func (l *loop) metaDelete(c *conn, r *protocol.Request) outcome {
-	switch st := l.eng.Delete(l.worker, &c.call); st {
+	st := l.eng.Delete(l.worker, &c.call)
+	if st != engine.Pending {
+		l.noteDelete(c, "md", st)
+	}
+	switch st {
 	case engine.OK:
 		return l.metaLine(r, protocol.MetaHD, nil)
 	case engine.Miss:
@@ -205,7 +213,11 @@ func (l *loop) metaDelete(c *conn, r *protocol.Request) outcome {
 // metaArithmetic serves ma.
 func (l *loop) metaArithmetic(c *conn, r *protocol.Request) outcome {
 	k := &c.call
-	switch st := l.eng.Arith(l.worker, k); st {
+	st := l.eng.Arith(l.worker, k)
+	if st != engine.Pending {
+		l.noteLookup(c)
+	}
+	switch st {
 	case engine.OK:
 	case engine.Miss:
 		return l.metaLine(r, protocol.MetaNF, nil)

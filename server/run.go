@@ -64,6 +64,9 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 	case phaseRefuse:
 		return l.refuse(c), true
 	}
+	if c.phase == phaseWatch {
+		return l.goOnWatch(c), false
+	}
 	if len(c.input) == 0 || len(c.input) < c.need {
 		return done, false
 	}

@@ -34,7 +34,11 @@ type Server struct {
 	conns    atomic.Int64 // open now
 	rejected atomic.Uint64
 
-	crawlerOff atomic.Bool // lru_crawler disable
+	dialect dialect // -B
+	knobs   *knobs
+	detail  detail
+	hub     hub
+	crawler *engine.Crawler
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -65,14 +69,22 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 	case set.Port < -1 || set.Port > 65535:
 		return nil, fmt.Errorf("server: expected a TCP port up to 65535, 0 or -1, found %d", set.Port)
 	}
+	speaks, err := parseDialect(set.Protocol)
+	if err != nil {
+		return nil, err
+	}
 	srv := &Server{
-		eng: eng, mon: mon, set: set, log: log,
+		dialect: speaks,
+		eng:     eng, mon: mon, set: set, log: log,
 		limits:  protocol.Limits{NoMac: mon == nil || !mon.Enabled(), Meta: true},
 		version: string(protocol.AppendVersion(nil, set.Version)),
 		started: time.Now(),
 		stopped: make(chan struct{}),
 	}
 	srv.verbose = newVerbose(set.Verbosity)
+	srv.knobs = defaultKnobs()
+	srv.crawler = eng.NewCrawler()
+	srv.hub.srv = srv
 	return srv, nil
 }
 
@@ -87,6 +99,11 @@ func (s *Server) Listen() error {
 	ls, err := listenAll(&s.set)
 	if err != nil {
 		return err
+	}
+	for _, l := range ls {
+		if l.dialect == negotiating {
+			l.dialect = s.dialect
+		}
 	}
 	if err := writePortFile(s.set.PortFile, ls); err != nil {
 		closeAll(ls)
@@ -123,6 +140,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Unlock()
 	s.verbose.start(os.Stderr)
 	defer s.verbose.close()
+	s.crawler.Start()
+	defer s.crawler.Stop()
 
 	if n := s.set.Threads + 2; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
@@ -168,6 +187,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	s.haltLoops()
 	group.Wait()
+	s.hub.close()
 	return nil
 }
 

@@ -21,6 +21,9 @@ type Settings struct {
 	// (memcached's environment variable MEMCACHED_PORT_FILENAME).
 	PortFile string
 
+	// Protocol is what clients speak (-B): auto, ascii or binary. Empty is auto.
+	Protocol string
+
 	MaxConns     int // -c: simultaneous clients; 0 means 1024
 	Threads      int // -t: event loops; 0 means 4
 	ReqsPerEvent int // -R: a connection with more requests at once waits for the others; 0 means 20
@@ -36,7 +39,8 @@ type Settings struct {
 
 	AllowShutdown bool // -A: the shutdown command works
 	NoFlush       bool // -F: flush_all is refused
-	NoDump        bool // -X: for statistics
+	NoDump        bool // -X: listings of keys are refused
+	NoWatch       bool // -W: watch is refused
 
 	// Version is what the version command and the statistics say; empty means
 	// DefaultVersion.

@@ -63,6 +63,11 @@ var statsOps = map[protocol.Action]engine.Op{
 	protocol.StatsExtstore: engine.OpStats,
 	protocol.StatsMac:      engine.OpStatsMac,
 	protocol.StatsLabels:   engine.OpStatsLabels,
+
+	protocol.StatsDetailOn:   engine.OpConfig,
+	protocol.StatsDetailOff:  engine.OpConfig,
+	protocol.StatsDetailDump: engine.OpDump,
+	protocol.StatsCachedump:  engine.OpDump,
 }
 
 // Stages of a stats request after the authorization.
@@ -74,6 +79,9 @@ const (
 // stats serves stats [<sub-command>].
 func (l *loop) stats(c *conn, r *protocol.Request) outcome {
 	a, bad := protocol.ParseAdmin(r)
+	if refusal := l.srv.switchedOff(&a); refusal != "" {
+		return l.answer(r, refusal)
+	}
 	if bad != "" {
 		return l.answer(r, bad)
 	}
@@ -90,6 +98,21 @@ func (l *loop) serveStats(c *conn, r *protocol.Request, a *protocol.Admin) outco
 	}
 	if o, ok := l.authorize(c, r); !ok {
 		return o
+	}
+	switch a.Action {
+	case protocol.StatsDetailOn, protocol.StatsDetailOff:
+		l.srv.detail.on.Store(a.Action == protocol.StatsDetailOn)
+		l.srv.hub.detail(a.Action == protocol.StatsDetailOn)
+		if r.IsBinary {
+			l.out = protocol.AppendBinaryStat(l.out, r, "", "")
+			return done
+		}
+		return l.answer(r, protocol.ReplyOK)
+	case protocol.StatsCachedump:
+		if c.dump == nil {
+			l.startDump(c, a)
+		}
+		return l.goOnDump(c)
 	}
 	if c.stage == stageAuthorized {
 		j := new(statsJob)
@@ -135,6 +158,13 @@ func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client) 
 		s.slabsStats(j)
 	case protocol.StatsSizes:
 		j.str("sizes_status", "disabled")
+	case protocol.StatsDetailDump:
+		text := s.dumpDetail(nil, &engine.Call{Client: client, Op: engine.OpDump})
+		if j.req == nil {
+			j.text = append(j.text, text...)
+			break
+		}
+		j.str("detailed", string(text)+protocol.ReplyEnd)
 	case protocol.StatsMac:
 		s.eng.StatsMac(j.str)
 	case protocol.StatsLabels:

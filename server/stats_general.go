@@ -64,6 +64,7 @@ func (s *Server) resetStats() {
 	s.base = t
 	s.mu.Unlock()
 	s.eng.ResetStats(nil)
+	s.detail.reset()
 }
 
 // generalStats is "stats": memcached's 93 names in its order. Names of parts
@@ -142,15 +143,15 @@ func (s *Server) generalStats(j *statsJob) {
 	j.str("slab_reassign_last_busy_status", "none")
 	j.num("slab_reassign_running", 0)
 	j.num("slabs_moved", st.SlabsMoved)
-	j.num("lru_crawler_running", 0)
-	j.num("lru_crawler_starts", 0)
+	j.num("lru_crawler_running", one(s.crawler.Running()))
+	j.num("lru_crawler_starts", s.crawler.Starts())
 	j.num("lru_maintainer_juggles", 0)
 	j.num("malloc_fails", st.OutOfMemory)
-	j.num("log_worker_dropped", 0)
-	j.num("log_worker_written", 0)
-	j.num("log_watcher_skipped", 0)
-	j.num("log_watcher_sent", 0)
-	j.num("log_watchers", 0)
+	j.num("log_worker_dropped", s.hub.dropped.Load())
+	j.num("log_worker_written", s.hub.written.Load())
+	j.num("log_watcher_skipped", s.hub.skipped.Load())
+	j.num("log_watcher_sent", s.hub.sent.Load())
+	j.num("log_watchers", uint64(s.hub.count()))
 	j.num("unexpected_napi_ids", 0)
 	j.num("round_robin_fallback", 0)
 	j.num("bytes", st.Bytes)

@@ -71,6 +71,7 @@ func (l *loop) hold(c *conn, r *protocol.Request) {
 
 // replyHeld answers a store of which the connection has kept the request.
 func (l *loop) replyHeld(c *conn, st engine.Status) {
+	l.noteStore(c, c.held != nil && !c.held.req.IsBinary, len(c.up.value), st)
 	switch {
 	case c.held == nil:
 		l.replyStore(c.noreply, st)
