@@ -78,6 +78,7 @@ func (c *class) take(shard, nkey uint8) uint32 {
 	}
 	h := c.s.arena.head(ref)
 	h.shard, h.nkey = shard, nkey
+	h.state = 0 // a chunk of a page that had another class before holds anything
 	return ref
 }
 

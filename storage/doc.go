@@ -43,14 +43,21 @@
 // The arena is one reserved range of addresses. Its first part is cut into
 // pages of 1 MiB, which size classes take from the pool and cut into chunks;
 // its second part holds items above half a page, each in a run of 16 KiB
-// grains. Only pages and runs in use are counted against [Config.Limit]. A class
-// with no page may take one beyond the limit, as memcached's may; a page of
-// another class is then emptied a few chunks at a time until the limit holds
-// again.
+// grains. Only pages and runs are counted against [Config.Limit], in use or kept for the next
+// use; beyond the limit memory goes back to the system. A class
+// with no page may take one beyond the limit, as memcached's may.
 //
 // Chunks are at most 12.5 % apart, 8 bytes apart below 192; memcached's are
-// 25 % apart. Statistics nevertheless report memcached's class numbers, which
-// users see, and never these.
+// 25 % apart. When memory is short, a class without a page uses chunks up to a fourth larger, so that
+// no more pages are thinly used than in memcached. Statistics report memcached's class
+// numbers, which users see, and never these.
+//
+// A store that finds no chunk evicts: in its class, in its own shard first. Each class has
+// a small and a main queue in each shard, and the shard a ghost (see queue.go). Where memory is used
+// matters as well: a class that evicts young items gets pages from classes that keep old ones,
+// emptied a few chunks at a time with the allocations (see drain.go). In such a page used items are moved, not lost.
+//
+// All calls should read one clock: an item that is stored a second ahead of a flush outlives it.
 //
 // # Indexes
 //

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -17,7 +18,8 @@ func TestPagesFollowTheMix(t *testing.T) {
 	s := newStore(t, storage.Config{Limit: limit, Seed: 1})
 	store := func(prefix string, i, n int, now uint32) {
 		t.Helper()
-		if err := set(s, storage.Spec{Key: fmt.Appendf(nil, "%s:%d", prefix, i), Now: now}, make([]byte, n)); err != nil {
+		// Values that look like headers with every bit set, should one be taken for another.
+		if err := set(s, storage.Spec{Key: fmt.Appendf(nil, "%s:%d", prefix, i), Now: now}, bytes.Repeat([]byte{0xff}, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,6 +75,7 @@ func TestRunsAndPagesShareTheLimit(t *testing.T) {
 	}
 	const limit = 32 << 20
 	s := newStore(t, storage.Config{Limit: limit, Seed: 1})
+	ones := bytes.Repeat([]byte{0xff}, 900_000)
 	fill := func(prefix string, n, size int, from uint32) {
 		for i := range n {
 			spec := storage.Spec{Key: fmt.Appendf(nil, "%s:%d", prefix, i), Now: from + uint32(i*100/n), NValue: size}
@@ -81,7 +84,7 @@ func TestRunsAndPagesShareTheLimit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			clear(it.Value())
+			copy(it.Value(), ones)
 			sh := s.Lock(h)
 			sh.Link(h, it)
 			sh.Unlock()

@@ -139,6 +139,9 @@ func (sh *Shard) victim(c int, now uint32) uint32 {
 		switch {
 		case kept: // goes round; a pin is a use
 		case recent(hd) == 0 || sh.s.dead(it, now) != Present:
+			if hd.prev != 0 {
+				sh.s.prefetchRef(hd.prev) // the next victim, seldom asked for soon, always cold
+			}
 			return ref
 		case fallback == 0:
 			fallback = ref

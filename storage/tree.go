@@ -7,7 +7,8 @@ import (
 	"github.com/google/btree"
 )
 
-// treeDegree makes a full node 127 references, 508 bytes: about 7 bytes an item for keys that come in random order.
+// treeDegree makes a full node 255 references, 1,020 bytes: about 7 bytes an item
+// for keys that come in random order, 9 for keys that come sorted. With 64 it is half a byte more, and no faster.
 const treeDegree = 128
 
 // newTree returns the ordered index of a shard: references, ordered by key, then
