@@ -72,8 +72,9 @@ bench: build ## side by side with memcached: ratios in one run (10 minutes)
 	$(GO) run ./bench/sidebyside -results bench/RESULTS.md -json bench/results.json -svg bench/charts
 
 .PHONY: bench-full bench-guard
-bench-full: bench ## bench, then two unpinned threads
-	$(GO) run ./bench/sidebyside -threads 2 -pin=false -results bench/RESULTS-2threads.md -json bench/results-2threads.json
+bench-full: bench ## bench, two unpinned threads, the price of access control, 5M items
+	$(GO) run ./bench/sidebyside -threads 2 -pin=false -results bench/RESULTS-2threads.md -json bench/results-2threads.json -memory ''
+	RIVALS="macoff=./sememcached --mac off" $(GO) run ./bench/sidebyside -rows get,get90,set,mget24,mget100,pipe16 -strace=false -memory 5000000 -results bench/RESULTS-mac.md -json bench/results-mac.json
 
 bench-guard: build ## a minute side by side; fails below floors far from the noise
 	$(GO) run ./bench/guard

@@ -75,9 +75,14 @@ func run(args []string, out io.Writer) error {
 	}
 	var log strings.Builder
 	w := &world{settings: s, out: io.MultiWriter(out, &log)}
-	command := "go run ./bench/soak " + strings.Join(args, " ")
+	command := "go run ./bench/soak"
+	f.Visit(func(fl *flag.Flag) {
+		if fl.Name != "dir" && fl.Name != "seed" { // the seed has a line of its own
+			command += " -" + fl.Name + " " + fl.Value.String()
+		}
+	})
 	start := time.Now()
-	w.printf("command   %s", strings.TrimSpace(command))
+	w.printf("command   %s", command)
 	w.printf("commit    %s, %s, %d cores", rig.Commit(), runtime.Version(), runtime.NumCPU())
 	w.printf("seed      %d", s.seed)
 	w.printf("start     %s", start.UTC().Format(time.RFC3339))
