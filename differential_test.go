@@ -235,7 +235,7 @@ func (g *generator) learn(n int, reply string) {
 var comparedStats = []string{
 	"cmd_get", "cmd_set", "cmd_flush", "cmd_touch", "get_hits", "get_misses", "delete_misses", "delete_hits",
 	"incr_misses", "incr_hits", "decr_misses", "decr_hits", "cas_misses", "cas_hits", "cas_badval", "touch_hits", "touch_misses",
-	"store_too_large", "store_no_memory",
+	"store_too_large", "store_no_memory", "cmd_meta",
 }
 
 func compareStats(t *testing.T, a, b *diffConn, r *rand.Rand) {

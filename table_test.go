@@ -68,6 +68,12 @@ var tableRows = []tableRow{
 	{command: protocol.Stats, op: engine.OpStatsLabels, send: "stats labels\r\n", server: avc.ServerStats, present: "STAT system_u:object_r:kv_item_t:s0:items *"},
 	{command: protocol.Stats, op: engine.OpStatsReset, send: "stats reset\r\n", server: avc.ServerConfig, present: "RESET\r\n"},
 	{command: protocol.Stats, op: engine.OpStatsMac, send: "stats mac\r\n", server: avc.ServerConfig, present: "STAT *"},
+	{command: protocol.Stats, op: engine.OpConfig, send: "stats detail on\r\n", server: avc.ServerConfig, present: "OK\r\n"},
+	{command: protocol.Stats, op: engine.OpDump, send: "stats detail dump\r\n", server: avc.ServerDump, present: "END\r\n"},
+	{command: protocol.Stats, op: engine.OpConfig, send: "stats detail off\r\n", server: avc.ServerConfig, present: "OK\r\n"},
+	{command: protocol.Stats, op: engine.OpDump, send: "stats cachedump 1 0\r\n", server: avc.ServerDump, present: "ITEM k [2 b; 0 s]\r\nEND\r\n"},
+	{command: protocol.Stats, op: engine.OpDump, send: "stats sizes\r\n", server: avc.ServerDump, present: "STAT sizes_status disabled\r\nEND\r\n"},
+	{command: protocol.Stats, op: engine.OpDump, send: "stats conns\r\n", server: avc.ServerDump, present: "STAT *"},
 	{command: protocol.Version, op: engine.OpFree, send: "version\r\n", present: "VERSION 1.6.45\r\n"},
 	{command: protocol.RefreshCerts, op: engine.OpConfig, send: "refresh_certs\r\n", server: avc.ServerConfig, present: "Error TLS not enabled\r\n"},
 	{command: protocol.MacWhoami, op: engine.OpFree, send: "mac whoami\r\n", present: "MAC *"},
@@ -131,7 +137,7 @@ func TestCommandTable(t *testing.T) {
 		})
 	}
 	t.Logf("%d cases", cases)
-	const planned = 185
+	const planned = 213
 	if cases != planned {
 		t.Errorf("%d cases were run, the plan is %d", cases, planned)
 	}
@@ -235,7 +241,10 @@ func TestEveryCommandHasARow(t *testing.T) {
 	listed := map[protocol.Command]bool{
 		// They end the connection or the server, or end every exchange of the table
 		// itself: tests of their own.
-		protocol.Quit: true, protocol.Shutdown: true, protocol.MetaNoop: true,
+		protocol.Quit: true, protocol.Shutdown: true, protocol.MetaNoop: true, protocol.Watch: true,
+	}
+	for i := range metaRows {
+		listed[metaRows[i].command] = true
 	}
 	for i := range tableRows {
 		listed[tableRows[i].command] = true

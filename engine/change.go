@@ -75,6 +75,9 @@ func (e *Secured) Delete(w *Worker, c *Call) Status {
 	}
 	switch {
 	case c.WithCAS && it.CAS() != c.CAS:
+		if c.Opt != nil && c.Opt.Meta {
+			w.counters.DeleteMisses++
+		}
 		st = Exists
 	case c.Opt != nil && (c.Opt.Invalidate || c.Opt.Clear):
 		st = e.invalidate(w, c, sh, it)
@@ -115,7 +118,6 @@ func (e *Secured) invalidate(w *Worker, c *Call, sh *storage.Shard, it storage.I
 	if o.SetCAS {
 		it.SetCAS(o.NewCAS)
 	}
-	w.counters.DeleteHits++
 	return OK
 }
 
@@ -164,8 +166,8 @@ func (e *Secured) Arith(w *Worker, c *Call) Status {
 		return e.denial(c)
 	case Miss:
 		if c.Opt != nil && c.Opt.Vivify {
-			if st = e.arithNew(w, c); st == Pending {
-				return Pending
+			if st = e.arithNew(w, c); st == Pending || st == OK {
+				return st
 			}
 		}
 	}

@@ -132,26 +132,23 @@ func (e *Secured) metaGet(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 	}
 }
 
-// countMeta counts a mg. A denial counts as the miss it resembles.
+// countMeta counts a mg, or a me. A denial counts as the miss it resembles, an
+// item that the request has made as a hit.
 func (w *Worker) countMeta(c *Call, hit bool) {
 	n := &w.counters
-	if c.Op == OpMetaDebug {
+	switch {
+	case c.Op == OpMetaDebug:
+		n.CmdMeta++
 		return
-	}
-	if c.Opt.Touch {
-		n.CmdTouch++
-		if hit {
-			n.TouchHits++
-		} else {
-			n.TouchMisses++
-		}
-		return
-	}
-	n.CmdGet++
-	if hit {
-		n.GetHits++
-	} else {
+	case !hit:
+		n.CmdGet++
 		n.GetMisses++
+	case c.Opt.Touch:
+		n.CmdTouch++
+		n.TouchHits++
+	default:
+		n.CmdGet++
+		n.GetHits++
 	}
 }
 
@@ -174,8 +171,8 @@ func (e *Secured) metaHit(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, 
 		if !o.NoBump {
 			sh.Hit(it, w.now)
 		}
-		w.countMeta(c, true)
 	}
+	w.countMeta(c, true)
 	dst = compose(sh, c, it, dst)
 	sh.Unlock()
 	w.audit(g, c, v, label, avc.ClassItem)
@@ -210,7 +207,6 @@ func (e *Secured) win(w *Worker, c *Call, g *mac.Generation, it storage.Item, la
 
 // metaVivify makes the empty item of mg N, if v allows. It unlocks.
 func (e *Secured) metaVivify(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, label avc.SID, dst []byte) ([]byte, Status) {
-	w.countMeta(c, false)
 	st := e.denial(c)
 	if v.Allowed {
 		var it storage.Item
@@ -225,6 +221,7 @@ func (e *Secured) metaVivify(w *Worker, c *Call, g *mac.Generation, v mac.Verdic
 			dst, st = compose(sh, c, it, dst), OK
 		}
 	}
+	w.countMeta(c, st == OK)
 	sh.Unlock()
 	w.audit(g, c, v, label, avc.ClassItem)
 	return dst, st

@@ -18,6 +18,7 @@ type Options struct {
 	SetCAS     bool // E: the item gets NewCAS
 	BinaryKey  bool // b: the key came in base64
 	TouchFirst bool // T stands before R: R compares with the new time
+	Meta       bool // counted as memcached counts the meta commands
 	TouchLast  bool // N stands before T: T has the last word on a new item
 
 	TTL, VivifyTTL, RecacheTTL int64 // as Call.Exptime

@@ -198,10 +198,18 @@ func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict
 	case (c.WithCAS || c.Op == OpCAS) && it.CAS() != c.CAS:
 		if c.Op == OpCAS && c.Opt != nil && c.Opt.Invalidate && c.CAS < it.CAS() {
 			// An older value than the item's: better than none, and stale.
-			st = e.put(w, c, sh, h, it, label, it.Exptime(), true)
+			w.counters.CasHits++
+			sent := it.TokenSent()
+			if st = e.put(w, c, sh, h, it, label, it.Exptime(), true); st == Stored {
+				if it, _ = sh.Find(h, 0, c.Key, w.now); !it.Nil() {
+					it.SetTokenSent(sent)
+				}
+			}
 			break
 		}
-		w.counters.CasBadval++
+		if c.Op == OpCAS {
+			w.counters.CasBadval++
+		}
 		st = Exists
 	case c.Op == OpAppend || c.Op == OpPrepend:
 		st = e.extend(w, c, sh, h, it, label)

@@ -107,7 +107,7 @@ func (c *toy) metaGet(r *protocol.Request) (protocol.MetaCode, *protocol.MetaIte
 func (c *toy) metaSet(r *protocol.Request) (protocol.MetaCode, *protocol.MetaItem) {
 	m := &r.Meta
 	it := c.get(r.Key)
-	value, exptime, flags, stale := append([]byte(nil), r.Data...), c.expiry(m.TTL), r.Flags, false
+	value, exptime, flags, stale, sent := append([]byte(nil), r.Data...), c.expiry(m.TTL), r.Flags, false, false
 	fail := &protocol.MetaItem{Size: len(value)}
 	switch m.Mode {
 	case 'E':
@@ -134,7 +134,7 @@ func (c *toy) metaSet(r *protocol.Request) (protocol.MetaCode, *protocol.MetaIte
 		case m.Mode == 'R' && it == nil:
 			return protocol.MetaNS, fail
 		case m.Has('C') && m.Has('I') && r.CAS < it.cas:
-			stale, exptime = true, it.exptime
+			stale, sent, exptime = true, it.sent, it.exptime
 		case m.Has('C') && r.CAS != it.cas:
 			return protocol.MetaEX, fail
 		}
@@ -144,7 +144,7 @@ func (c *toy) metaSet(r *protocol.Request) (protocol.MetaCode, *protocol.MetaIte
 		binary = it.binary
 	}
 	it = c.put(r.Key, value, flags, exptime)
-	it.stale, it.binary = stale, binary
+	it.stale, it.sent, it.binary = stale, sent, binary
 	if m.Has('E') {
 		it.cas = m.NewCAS
 	}

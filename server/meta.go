@@ -12,7 +12,7 @@ import (
 // engine ms and ma are depends on their mode.
 func (l *loop) bindMeta(k *engine.Call, r *protocol.Request) {
 	m := &r.Meta
-	l.opt = engine.Options{BinaryKey: m.Binary, SetCAS: m.Has('E'), NewCAS: m.NewCAS}
+	l.opt = engine.Options{Meta: true, BinaryKey: m.Binary, SetCAS: m.Has('E'), NewCAS: m.NewCAS}
 	o := &l.opt
 	k.Opt, k.CAS, k.Flags = o, r.CAS, r.Flags
 	switch r.Command {
