@@ -58,12 +58,8 @@ func (g *ghost) take(h uint64) bool {
 // one that remembers too long takes everything for popular.
 func (g *ghost) resize(n int) {
 	g.close()
-	mem, err := reserve((int64(n)*2*ghostWays + 4095) &^ 4095)
+	mem, err := allocate((int64(n)*2*ghostWays + 4095) &^ 4095)
 	if err != nil {
-		return
-	}
-	if commit(mem) != nil {
-		_ = release(mem) // the address range stays reserved, no more
 		return
 	}
 	// SAFETY: mem is aligned to a page and n sets long.

@@ -4,11 +4,14 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Holds counts how long the locks of shards were held, in builds with the
 // invariants tag: Holds[i] is the number of holds of less than 2^i microseconds and
-// not less than half of that.
+// not less than half of that. It is the time of the processor that counts, not that of the clock:
+// what else runs on the machine does not show. A goroutine that changed its thread meanwhile is left out.
 type Holds [32]uint64
 
 // holds are the counters behind Holds.
@@ -25,21 +28,35 @@ func (s *Store) Holds() (h Holds) {
 func (sh *Shard) lock() {
 	sh.mu.Lock()
 	if invariants {
-		sh.since = time.Now()
+		sh.since, sh.thread = threadTime()
 	}
 }
 
 func (sh *Shard) tryLock() bool {
 	ok := sh.mu.TryLock()
 	if invariants && ok {
-		sh.since = time.Now()
+		sh.since, sh.thread = threadTime()
 	}
 	return ok
 }
 
 func (sh *Shard) unlock() {
 	if invariants {
-		sh.s.holds[min(bits.Len64(uint64(time.Since(sh.since).Microseconds())), 31)].Add(1)
+		if now, thread := threadTime(); thread == sh.thread && thread > 0 {
+			sh.s.holds[min(bits.Len64(uint64((now-sh.since).Microseconds())), 31)].Add(1)
+		}
 	}
 	sh.mu.Unlock()
+}
+
+// threadTime returns how long this thread ran so far, and its number, negative if the goroutine
+// was moved to another thread meanwhile.
+func threadTime() (ran time.Duration, thread int) {
+	thread = unix.Gettid()
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) // fails for unknown clocks only
+	if unix.Gettid() != thread {
+		thread = -1
+	}
+	return time.Duration(ts.Nano()), thread
 }

@@ -50,6 +50,7 @@ type table struct {
 	base unsafe.Pointer
 	n    uint32
 	mem  []byte
+	free bool // in retired.free; protected by retired.mu
 }
 
 func (t *table) home(h uint64) uint32 {
@@ -279,9 +280,14 @@ func (sh *Shard) moveBucket(old, cur *table, home uint32) {
 // retired keeps the memory of tables that were outgrown. It is not unmapped,
 // because PrefetchItem may still be reading it; shards that grow later take it.
 type retired struct {
+	// waste counts the tables in free that still have memory. Giving it back takes a system
+	// call that may interrupt other processors, so that it waits until no lock is held.
+	waste atomic.Int32
+
 	mu sync.Mutex
 	// +checklocks:mu
-	free  map[uint32][]*table // by number of buckets
+	free  map[uint32][]*table // by number of buckets; emptied, so all zero
+	dirty []*table            // those of free that still have memory, and some that were taken since
 	all   []*table
 	bytes int64 // mapped for tables in use
 }
@@ -294,35 +300,41 @@ func (r *retired) take(n uint32) (*table, error) {
 	if l := r.free[n]; len(l) > 0 {
 		t := l[len(l)-1]
 		r.free[n] = l[:len(l)-1]
+		t.free = false
 		return t, nil
 	}
-	t, err := newTable(n)
+	mem, err := allocate(int64(n) * bucketSize)
 	if err != nil {
 		r.bytes -= int64(n) * bucketSize
 		return nil, err
 	}
+	t := &table{base: unsafe.Pointer(unsafe.SliceData(mem)), n: n, mem: mem}
 	r.all = append(r.all, t)
 	return t, nil
 }
 
-func newTable(n uint32) (*table, error) {
-	mem, err := reserve(int64(n) * bucketSize)
-	if err != nil {
-		return nil, err
-	}
-	if err := commit(mem); err != nil {
-		return nil, err
-	}
-	return &table{base: unsafe.Pointer(unsafe.SliceData(mem)), n: n, mem: mem}, nil
-}
-
 // give takes an emptied table.
 func (r *retired) give(t *table) {
-	discard(t.mem)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bytes -= int64(t.n) * bucketSize
+	t.free = true
 	r.free[t.n] = append(r.free[t.n], t)
+	r.dirty = append(r.dirty, t)
+	r.waste.Store(int32(len(r.dirty)))
+}
+
+// trim gives the memory of one table back to the system. No shard may be locked.
+func (r *retired) trim() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.dirty); n > 0 {
+		if t := r.dirty[0]; t.free {
+			discard(t.mem)
+		}
+		r.dirty = append(r.dirty[:0], r.dirty[1:]...)
+	}
+	r.waste.Store(int32(len(r.dirty)))
 }
 
 func (r *retired) close() error {

@@ -20,6 +20,15 @@ func reserve(size int64) ([]byte, error) {
 	return b, nil
 }
 
+// allocate returns size bytes that read as zero, outside the Go heap.
+func allocate(size int64) ([]byte, error) {
+	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("storage: map %d bytes: %w", size, err)
+	}
+	return b, nil
+}
+
 // commit makes b, a part of a reserved range, readable and writable. Its memory
 // reads as zero and is taken from the system when first touched.
 func commit(b []byte) error {

@@ -15,6 +15,7 @@ type pool struct {
 	a        *arena
 	pageArea int64        // bytes
 	excess   atomic.Int64 // bytes by which the limit is exceeded, 0 if it is not
+	waste    atomic.Int32 // len(cooling): memory to give back when no shard is locked
 	scarce   atomic.Bool  // three quarters of the limit are mapped
 
 	mu        sync.Mutex
@@ -23,6 +24,7 @@ type pool struct {
 	fresh     uint32   // pages from here on were never used; page 0 never is
 	idle      []uint32 // unused pages that are still mapped
 	cold      []uint32 // unused pages whose memory went back
+	cooling   []uint32 // unused pages whose memory is going back, and not counted
 	inUse     int      // pages owned by classes
 	committed int64    // end of the writable part of the run area
 
@@ -54,7 +56,11 @@ func (p *pool) takePage(over int64) (page uint32, ok bool) {
 	if !p.fits(pageSize) && (over == 0 || int64(p.inUse+1)*pageSize > p.limit+over) {
 		return 0, false
 	}
-	switch n := len(p.cold); {
+	switch n, c := len(p.cold), len(p.cooling); {
+	case c > 0:
+		page = p.cooling[c-1]
+		p.cooling = p.cooling[:c-1]
+		p.waste.Store(int32(c - 1))
 	case n > 0:
 		page = p.cold[n-1]
 		p.cold = p.cold[:n-1]
@@ -91,10 +97,30 @@ func (p *pool) fits(n int64) bool {
 	return p.mapped+n <= p.limit
 }
 
+// dropPage counts a page as given back; trim gives it back, since that takes a system call
+// that may interrupt other processors.
 func (p *pool) dropPage(n uint32) {
-	discard(p.page(n))
-	p.cold = append(p.cold, n)
+	p.cooling = append(p.cooling, n)
+	p.waste.Store(int32(len(p.cooling)))
 	p.count(-pageSize)
+}
+
+// trim gives the memory of one page back to the system. No shard may be locked.
+func (p *pool) trim() {
+	p.mu.Lock()
+	last := len(p.cooling) - 1
+	if last < 0 {
+		p.mu.Unlock()
+		return
+	}
+	n := p.cooling[last]
+	p.cooling = p.cooling[:last]
+	p.waste.Store(int32(last))
+	p.mu.Unlock()
+	discard(p.page(n)) // it is in no list: nobody takes it meanwhile
+	p.mu.Lock()
+	p.cold = append(p.cold, n)
+	p.mu.Unlock()
 }
 
 // givePage takes back a page that no chunk uses.

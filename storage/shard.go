@@ -20,8 +20,9 @@ type Shard struct {
 	probe  position
 	queues []queue // by class; the last is that of runs
 	ghost  ghost
-	since  time.Time // when the lock was taken, in builds with the invariants tag
-	keep   uint32    // what Find returned last; Alloc does not evict it
+	since  time.Duration // thread and its time when the lock was taken, with the invariants tag
+	thread int
+	keep   uint32 // what Find returned last; Alloc does not evict it
 	deltas [labelDeltas]delta
 	stats  shardStats
 	mc     []classCount      // by memcached's class less one
@@ -33,6 +34,11 @@ type Shard struct {
 func (sh *Shard) Unlock() {
 	sh.keep = 0
 	sh.unlock()
+	if s := sh.s; s.retired.waste.Load() != 0 {
+		s.retired.trim()
+	} else if s.pool.waste.Load() != 0 {
+		s.pool.trim()
+	}
 }
 
 // Absence says why Find found nothing.
