@@ -32,7 +32,7 @@ type cache interface{ access(key uint32) (hit bool) }
 
 const (
 	simKeys     = 100_000
-	simRequests = 400_000
+	simRequests = 250_000
 	simValue    = 360
 	simPages    = 4
 )

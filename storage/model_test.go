@@ -486,7 +486,7 @@ func TestModel(t *testing.T) {
 		for _, limit := range []int64{64 << 20, 2 << 20} {
 			t.Run(fmt.Sprintf("shards=%d/limit=%dM", shards, limit>>20), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, uint64(shards)))
-				program := make([]byte, 200_000)
+				program := make([]byte, 100_000)
 				if testing.Short() || storage.RaceEnabled {
 					program = program[:20_000]
 				}
@@ -494,7 +494,7 @@ func TestModel(t *testing.T) {
 					program[i] = byte(r.Uint32())
 				}
 				evicted := runModel(t, storage.Config{Shards: shards, Limit: limit, Seed: seed | 1}, program, 500)
-				if (limit == 2<<20) != (evicted > 0) && len(program) == 200_000 {
+				if (limit == 2<<20) != (evicted > 0) && len(program) == 100_000 {
 					t.Errorf("%d evictions", evicted)
 				}
 			})

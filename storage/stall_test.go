@@ -13,12 +13,12 @@ import (
 // evicted, a crawler and a scan run, and 10,000 labels are flushed. A hold is
 // what every other request for the shard waits for. Processor time is measured, yet interrupts and cold caches
 // of a busy machine are in it, so that one in 1,000 holds may take longer than 256 µs. STORAGE_ITEMS
-// says how many items, 300,000 if not set.
+// says how many items, 200,000 if not set.
 func TestHolds(t *testing.T) {
 	if !storage.Invariants || storage.RaceEnabled {
 		t.Skip("needs -tags invariants, which times locks, without -race, which slows them")
 	}
-	n := 300_000
+	n := 200_000
 	if v := os.Getenv("STORAGE_ITEMS"); v != "" {
 		n, _ = strconv.Atoi(v)
 	}
