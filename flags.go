@@ -45,7 +45,7 @@ type rawFlags struct {
 	macMode, macDeny string
 	booleans         []string
 	verbose          int
-	noUDP            string
+	tcpGiven         bool
 }
 
 func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
@@ -55,7 +55,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	s := &o.server
 
 	f.IntVarP(&s.Port, "port", "p", 11211, "TCP port to listen on; 0 is off, -1 any free port (`num`)")
-	f.StringVarP(&r.noUDP, "udp-port", "U", "0", "UDP port; only 0, off (`num`)")
+	f.IntVarP(&s.UDPPort, "udp-port", "U", 0, "UDP port to listen on; 0 is off, -1 any free port (`num`)")
 	f.StringVarP(&s.UnixPath, "unix-socket", "s", "", "UNIX socket to listen on, disables network support (`file`)")
 	f.StringVarP(&r.mask, "unix-mask", "a", "700", "access mask for UNIX socket, in octal (`mask`)")
 	f.BoolVarP(&s.AllowShutdown, "enable-shutdown", "A", false, `enable the ascii "shutdown" command`)
@@ -109,6 +109,7 @@ func parseFlags(args []string) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools.", f.Arg(0))
 	}
+	r.tcpGiven = f.Changed("port")
 	if err := o.finish(r); err != nil {
 		return nil, err
 	}
@@ -135,8 +136,11 @@ func (o *options) finish(r *rawFlags) error {
 	if s.Port < -1 || s.Port > 65535 {
 		return exitf(exitUsage, "ERROR: Invalid port number %d.", s.Port)
 	}
-	if r.noUDP != "0" {
-		return exitf(exitUsage, "sememcached: -U %s: UDP is not served; only -U 0 (off, the default) is accepted", r.noUDP)
+	if s.UDPPort < -1 || s.UDPPort > 65535 {
+		return exitf(exitUsage, "ERROR: Invalid UDP port number %d.", s.UDPPort)
+	}
+	if s.UDPPort != 0 && !r.tcpGiven {
+		s.Port = s.UDPPort // as memcached has it
 	}
 	switch s.Protocol {
 	case "auto", "ascii", "binary":

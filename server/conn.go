@@ -60,6 +60,7 @@ type conn struct {
 	job      *statsJob  // stats: what a helper computes
 	dump     *dumpJob   // a listing that has begun
 	watcher  *watcher   // phaseWatch
+	udp      *udpRequest
 
 	in      []byte // input kept between turns; owned, from loop.buffers
 	need    int    // input length from which on the parser may say something new
@@ -215,6 +216,9 @@ func (b *buffers) put(p []byte) {
 
 // name is the connection's address as memcached's "stats conns" shows it.
 func (c *conn) name() string {
+	if c.udp != nil {
+		return c.udp.sock.name()
+	}
 	if c.unix {
 		return c.local.name()
 	}

@@ -12,13 +12,13 @@ type dialect uint8
 
 const (
 	negotiating dialect = iota // the first byte will tell
-	ascii
-	binary
+	speaksText
+	speaksBinary
 )
 
 // dialects are the names of -B and of proto[...] in -l.
 var dialects = map[string]dialect{
-	"": negotiating, "auto": negotiating, "negotiating": negotiating, "ascii": ascii, "binary": binary,
+	"": negotiating, "auto": negotiating, "negotiating": negotiating, "ascii": speaksText, "binary": speaksBinary,
 }
 
 // parseDialect reads a name of dialects.
@@ -33,9 +33,9 @@ func parseDialect(name string) (dialect, error) {
 // String is the name that "stats settings" shows.
 func (d dialect) String() string {
 	switch d {
-	case ascii:
+	case speaksText:
 		return "ascii"
-	case binary:
+	case speaksBinary:
 		return "binary"
 	}
 	return "auto-negotiate"
@@ -46,11 +46,11 @@ func (d dialect) String() string {
 // to a binary request the status is in l.status.
 func (l *loop) parse(c *conn, scanned int) (n int, out protocol.Outcome, reply []byte) {
 	if c.dialect == negotiating {
-		if c.dialect = ascii; c.input[0] == protocol.MagicRequest {
-			c.dialect = binary
+		if c.dialect = speaksText; c.input[0] == protocol.MagicRequest {
+			c.dialect = speaksBinary
 		}
 	}
-	if c.dialect == binary {
+	if c.dialect == speaksBinary {
 		n, out, l.status = protocol.ParseBinary(c.input, &l.limits, &l.req)
 		return n, out, nil
 	}

@@ -71,6 +71,9 @@ func (l *loop) dispatch(c *conn, r *protocol.Request) outcome {
 		}
 		c.call.Reset()
 	}
+	if c.udp != nil && notUDP(r) {
+		return l.refuseAdmin(r, protocol.StatusUnknown, replyNotUDP)
+	}
 	if r.IsBinary {
 		if rt.bin == nil {
 			l.out = protocol.AppendBinaryError(l.out, r, protocol.StatusUnknown)

@@ -96,10 +96,7 @@ func parseInterfaces(lists []string, port int) ([]tcpAddr, error) {
 	var as []tcpAddr
 	any := true
 	for _, list := range lists {
-		for _, item := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' }) {
-			if item = strings.TrimSpace(item); item == "" {
-				continue
-			}
+		for _, item := range splitList(list) {
 			any = false
 			more, err := parseInterface(item, port)
 			if err != nil {
@@ -115,6 +112,16 @@ func parseInterfaces(lists []string, port int) ([]tcpAddr, error) {
 			tcpAddr{netip.AddrPortFrom(netip.IPv6Unspecified(), p), true})
 	}
 	return as, nil
+}
+
+// splitList returns the entries of a -l list.
+func splitList(list string) (items []string) {
+	for _, item := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' }) {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
 }
 
 // parseInterface resolves one -l entry: host, host:port, [v6]:port, or a bare
@@ -264,7 +271,7 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 
 // writePortFile tells whoever started the server which ports the kernel has
 // chosen, a line "TCP INET: port" each, atomically as memcached does.
-func writePortFile(path string, ls []*listener) error {
+func writePortFile(path string, ls []*listener, us []*udpSocket) error {
 	if path == "" {
 		return nil
 	}
@@ -277,6 +284,13 @@ func writePortFile(path string, ls []*listener) error {
 			}
 			fmt.Fprintf(&b, "TCP %s: %d\n", family, a.Port)
 		}
+	}
+	for _, u := range us {
+		family := "INET"
+		if !u.addr.Addr().Is4() {
+			family = "INET6"
+		}
+		fmt.Fprintf(&b, "UDP %s: %d\n", family, u.addr.Port())
 	}
 	tmp := path + ".lck"
 	if err := os.WriteFile(tmp, []byte(b.String()), 0o666); err != nil {

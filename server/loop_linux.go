@@ -77,6 +77,7 @@ type loop struct {
 
 	watchers []*conn     // that watch
 	watched  atomic.Bool // lines may wait for one of them
+	udp      []*udpSocket
 	n        loopCounters
 	stop     int
 	stopAt   time.Time
@@ -227,7 +228,11 @@ func (l *loop) wait(quiet bool) int {
 func (l *loop) event(e *unix.EpollEvent) {
 	tag := eventTag(e)
 	if uint32(tag>>32) == wakeGen {
-		l.inbox()
+		if k := uint32(tag); k > 0 {
+			l.receiveUDP(l.udp[k-1])
+		} else {
+			l.inbox()
+		}
 		return
 	}
 	c := l.slots.find(tag)
@@ -295,6 +300,12 @@ func (l *loop) findCall(tag uint64) *engine.Call {
 // unpark puts a connection whose answer has come into the next turn.
 func (l *loop) unpark(tag uint64) {
 	c := l.slots.find(tag)
+	if c.udp != nil {
+		c.parked = false
+		c.input, c.owned = c.in, true
+		l.goOnUDP(c)
+		return
+	}
 	c.parked, c.runnable = false, true
 	l.enqueue(c)
 }
@@ -324,18 +335,22 @@ func (l *loop) close(c *conn) {
 		return
 	}
 	l.srv.verbose.closed(c)
-	l.noteConn(c, connClose, "normal")
+	if c.udp == nil {
+		l.noteConn(c, connClose, "normal")
+	}
 	l.unwatch(c)
 	l.eng.Disconnect(l.worker, &c.client, &c.call)
 	l.dropUnsent(c)
 	l.dropSegments(c)
 	l.slots.remove(c)
-	closeFD(c.fd)
+	if c.udp == nil {
+		closeFD(c.fd)
+		l.srv.conns.Add(-1)
+	}
 	c.fd = -1
 	l.buffers.put(c.in)
 	c.in, c.input, c.up = nil, nil, upload{}
 	c.parked, c.blocked, c.hanging = false, false, true
-	l.srv.conns.Add(-1)
 }
 
 // wind goes on with a stop. It reports whether the loop has nothing left.

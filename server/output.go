@@ -90,6 +90,10 @@ func (l *loop) flush(c *conn) {
 	if c.nseg == 0 {
 		return
 	}
+	if c.udp != nil {
+		l.collect(c)
+		return
+	}
 	if c.fd < 0 {
 		l.dropSegments(c)
 		return

@@ -44,6 +44,8 @@ type Server struct {
 	// +checklocks:mu
 	listeners []*listener
 	// +checklocks:mu
+	udp []*udpSocket
+	// +checklocks:mu
 	stop int // as loop.stop
 	// +checklocks:mu
 	serving bool
@@ -105,11 +107,20 @@ func (s *Server) Listen() error {
 			l.dialect = s.dialect
 		}
 	}
-	if err := writePortFile(s.set.PortFile, ls); err != nil {
+	us, err := listenUDP(&s.set)
+	if err != nil {
 		closeAll(ls)
 		return err
 	}
-	s.listeners = ls
+	for _, u := range us {
+		u.dialect = s.dialect
+	}
+	if err := writePortFile(s.set.PortFile, ls, us); err != nil {
+		closeAll(ls)
+		closeUDP(us)
+		return err
+	}
+	s.listeners, s.udp = ls, us
 	return nil
 }
 
@@ -136,7 +147,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		return errors.New("server: Serve needs one Listen before it and is called once")
 	}
 	s.serving = true
-	ls := s.listeners
+	ls, us := s.listeners, s.udp
 	s.mu.Unlock()
 	s.verbose.start(os.Stderr)
 	defer s.verbose.close()
@@ -155,6 +166,14 @@ func (s *Server) Serve(ctx context.Context) error {
 			return fmt.Errorf("server: event loop: %w", err)
 		}
 		loops = append(loops, l)
+	}
+	defer closeUDP(us)
+	for i, u := range us {
+		if err := loops[i%len(loops)].serveUDP(u); err != nil {
+			releaseAll(loops)
+			closeAll(ls)
+			return fmt.Errorf("server: event loop: %w", err)
+		}
 	}
 	acc, err := newAcceptor(s, ls, loops)
 	if err != nil {

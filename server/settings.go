@@ -7,7 +7,7 @@ package server
 type Settings struct {
 	// Port is the TCP port: 0 is off, -1 an ephemeral port (-p).
 	Port int
-	// UDPPort is shown in the statistics (-U); UDP is not served.
+	// UDPPort is the UDP port (-U): 0 is off, -1 an ephemeral port.
 	UDPPort int
 	// Interfaces are the addresses to listen on (-l): each element is a list
 	// separated by ',' or ';' of host, host:port or [v6]:port. Empty: all

@@ -101,7 +101,7 @@ func (s *Server) storeNow() uint32 {
 // connStats is "stats conns": every listener and connection, by descriptor.
 func (s *Server) connStats(j *statsJob) {
 	s.mu.Lock()
-	loops, ls := s.loops, s.listeners
+	loops, ls, us := s.loops, s.listeners, s.udp
 	s.mu.Unlock()
 	for _, l := range ls {
 		prefix := strconv.Itoa(l.fd) + ":"
@@ -109,11 +109,18 @@ func (s *Server) connStats(j *statsJob) {
 		j.str(prefix+"state", "conn_listening")
 		j.num(prefix+"secs_since_last_cmd", 0)
 	}
+	for _, u := range us {
+		prefix := strconv.Itoa(u.fd) + ":"
+		j.str(prefix+"UDP", "UDP")
+		j.str(prefix+"addr", u.name())
+		j.str(prefix+"state", "conn_read")
+		j.num(prefix+"secs_since_last_cmd", 0)
+	}
 	now := s.storeNow()
 	for _, l := range loops {
 		l.worker.Inspect(nil, func() {
 			for _, c := range l.slots.conns {
-				if c == nil {
+				if c == nil || c.udp != nil {
 					continue
 				}
 				prefix := strconv.Itoa(c.fd) + ":"
