@@ -106,6 +106,18 @@ func describe(s *settings) string {
 	if s.pin {
 		where = "the server pinned to core 0, the generator to core 1"
 	}
-	return fmt.Sprintf("%d repetitions of %v after %v of warming up; %d server thread(s), as many of the generator; %s",
-		s.reps, s.time, s.warm, s.threads, where)
+	return fmt.Sprintf("%d repetitions of %v after %v of warming up; %d server thread(s), as many of the generator; %s; %s",
+		s.reps, s.time, s.warm, s.threads, where, scheduling())
+}
+
+// scheduling is the scheduling policy of this process, which servers and generator
+// inherit. Under a real-time policy (chrt -r 1) other processes of a shared machine
+// disturb less.
+func scheduling() string {
+	const rr, fifo = 2, 1
+	a, err := unix.SchedGetAttr(0, 0)
+	if err == nil && (a.Policy == rr || a.Policy == fifo) {
+		return "everything under real-time scheduling (chrt -r 1 before the command)"
+	}
+	return "ordinary scheduling"
 }
