@@ -9,7 +9,7 @@ import (
 )
 
 // Holds counts how long the locks of shards were held, in builds with the
-// invariants tag: Holds[i] is the number of holds of less than 2^i microseconds and
+// invariants tag and after TimeHolds: Holds[i] is the number of holds of less than 2^i microseconds and
 // not less than half of that. It is the time of the processor that counts, not that of the clock:
 // what else runs on the machine does not show. A goroutine that changed its thread meanwhile is left out.
 type Holds [32]uint64
@@ -25,23 +25,27 @@ func (s *Store) Holds() (h Holds) {
 	return h
 }
 
+// TimeHolds begins to fill Holds, which costs several system calls for each hold. Call it before
+// the store is used. It does nothing without the invariants tag.
+func (s *Store) TimeHolds() { s.timed = true }
+
 func (sh *Shard) lock() {
 	sh.mu.Lock()
-	if invariants {
+	if invariants && sh.s.timed {
 		sh.since, sh.thread = threadTime()
 	}
 }
 
 func (sh *Shard) tryLock() bool {
 	ok := sh.mu.TryLock()
-	if invariants && ok {
+	if invariants && ok && sh.s.timed {
 		sh.since, sh.thread = threadTime()
 	}
 	return ok
 }
 
 func (sh *Shard) unlock() {
-	if invariants {
+	if invariants && sh.s.timed {
 		if now, thread := threadTime(); thread == sh.thread && thread > 0 {
 			sh.s.holds[min(bits.Len64(uint64((now-sh.since).Microseconds())), 31)].Add(1)
 		}

@@ -23,6 +23,7 @@ func TestHolds(t *testing.T) {
 		n, _ = strconv.Atoi(v)
 	}
 	s := newStore(t, storage.Config{Limit: int64(n) * 90})
+	s.TimeHolds()
 	value := make([]byte, 900)
 	var last storage.Holds
 	phase := func(name string, fn func()) {

@@ -43,6 +43,7 @@ type Store struct {
 	labels      labels
 	drainer     drainer
 	holds       holds
+	timed       bool          // TimeHolds was called
 	balanceTurn atomic.Uint32 // the shard that Balance uses next
 	cas         atomic.Uint64
 }
