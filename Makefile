@@ -12,6 +12,8 @@ PORT     ?= 11211
 APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev \
        semodule-utils policycoreutils policycoreutils-python-utils \
        selinux-policy-default selinux-policy-mls \
+       python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
+       $(shell command -v npm >/dev/null || echo nodejs npm) \
        netcat-openbsd strace gcc libc6-dev make
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -64,7 +66,7 @@ fuzz: deps ## run each fuzz target for FUZZTIME (default 10s)
 	@for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
 	  for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
 	    echo "$$t in $$(dirname $$f)"; \
-	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; \
 	  done; \
 	done
 
