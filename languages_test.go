@@ -43,13 +43,13 @@ const systemPython = "/usr/bin/python3"
 func TestPymemcache(t *testing.T) {
 	needTool(t, systemPython)
 	needModule(t, exec.Command(systemPython, "-c", "import pymemcache"), "python3-pymemcache")
-	script(t, exec.Command(systemPython, append([]string{"testdata/clients/pymemcache.py"}, threeServers(t)...)...))
+	script(t, exec.Command(systemPython, append([]string{"testdata/clients/text.py"}, threeServers(t)...)...))
 }
 
 func TestBinaryMemcached(t *testing.T) {
 	needTool(t, systemPython)
 	needModule(t, exec.Command(systemPython, "-c", "import bmemcached"), "python3-binary-memcached")
-	script(t, exec.Command(systemPython, append([]string{"testdata/clients/binary_memcached.py"}, threeServers(t)...)...))
+	script(t, exec.Command(systemPython, append([]string{"testdata/clients/binary.py"}, threeServers(t)...)...))
 }
 
 func TestDalli(t *testing.T) {
@@ -113,7 +113,7 @@ func TestTwemproxy(t *testing.T) {
 	front := l.Addr().String()
 	l.Close()
 	dir := t.TempDir()
-	conf := "front:\n  listen: " + front + "\n  hash: fnv1a_64\n  distribution: ketama\n  timeout: 5000\n  servers:\n"
+	conf := "front:\n  listen: " + front + "\n  hash: md5\n  distribution: ketama\n  timeout: 5000\n  servers:\n"
 	for _, s := range servers {
 		conf += "   - " + s + ":1\n"
 	}

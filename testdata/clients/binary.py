@@ -29,7 +29,7 @@ big = "0123456789abcdef" * 60000
 same(c.set("big", big, compress_level=0), True)
 same(c.get("big"), big)
 stats = list(c.stats().values())[0]
-same(stats["version"], "1.6.45")
+same(stats["version"], b"1.6.45")
 same(c.flush_all(), True)
 same(c.get("big"), None)
 

@@ -29,7 +29,6 @@ same(len(c.get_many(["m%d" % i for i in range(60)])), 50)
 same(c.incr("m41", 1), 42)
 same(c.decr("m41", 50), 0)
 same(c.touch("a", 100), True)
-same(c.gat("a", expire=100), b"two")
 same(c.delete("a"), True)
 same(c.delete("a"), False)
 big = b"0123456789abcdef" * 60000
