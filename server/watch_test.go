@@ -1,0 +1,139 @@
+package server_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sememcached/server"
+)
+
+var (
+	watchStamp = regexp.MustCompile(`ts=\d+\.\d+ gid=\d+ `)
+	watchNums  = regexp.MustCompile(`(cfd|rport)=\d+`)
+)
+
+// line reads one line of a watcher, without what differs from run to run.
+func (c *client) line() string {
+	c.t.Helper()
+	s, err := c.r.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("after %q: %v", s, err)
+	}
+	return watchNums.ReplaceAllString(watchStamp.ReplaceAllString(s, ""), "$1=N")
+}
+
+// TestWatch: what each command tells, in memcached's words.
+func TestWatch(t *testing.T) {
+	r := start(t, plan{})
+	w := r.dial()
+	w.ask("watch fetchers mutations deletions\r\n", "OK\r\n")
+	c := r.dial()
+	for _, x := range [][]string{
+		{"get k\r\n", "END\r\n", "type=item_get key=k status=not_found clsid=0 cfd=N size=0"},
+		{"set k 0 60 3\r\nabc\r\n", "STORED\r\n", "type=item_get key=k status=not_found clsid=0 cfd=N size=0", "type=item_store key=k status=stored cmd=set ttl=60 clsid=1 cfd=N size=3"},
+		{"get k no\r\n", "VALUE k 0 3\r\nabc\r\nEND\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=3", "type=item_get key=no status=not_found clsid=0 cfd=N size=0"},
+		{"append k 0 5 1\r\nd\r\n", "STORED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=3", "type=item_store key=k status=stored cmd=append ttl=5 clsid=1 cfd=N size=4"},
+		{"cas k 0 0 1 99\r\nx\r\n", "EXISTS\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4", "type=item_store key=k status=exists cmd=cas ttl=0 clsid=1 cfd=N size=1"},
+		{"add k 0 0 1\r\nx\r\n", "NOT_STORED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4", "type=item_store key=k status=not_stored cmd=add ttl=0 clsid=1 cfd=N size=1"},
+		{"mg k v\r\n", "VA 4\r\nabcd\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4"},
+		{"ms a:b 1 ME T30\r\nx\r\n", "HD\r\n", "type=item_get key=a%3Ab status=not_found clsid=0 cfd=N size=0", "type=item_store key=a%3Ab status=stored cmd=add ttl=30 clsid=1 cfd=N size=1"},
+		{"touch k 0\r\n", "TOUCHED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4"},
+		{"delete k\r\n", "DELETED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4", "type=deleted key=k cmd=delete clsid=1 size=4"},
+		{"md a:b\r\n", "HD\r\n", "type=item_get key=a%3Ab status=found clsid=1 cfd=N size=1", "type=deleted key=a%3Ab cmd=md clsid=1 size=1"},
+		{"incr k 1\r\n", "NOT_FOUND\r\n", "type=item_get key=k status=not_found clsid=0 cfd=N size=0"},
+	} {
+		c.ask(x[0], x[1])
+		for _, want := range x[2:] {
+			if got := w.line(); got != want+"\n" {
+				t.Errorf("%q:\n got %q\nwant %q", x[0], got, want)
+			}
+		}
+	}
+	w.send("get k\r\nversion\r\n") // a watcher is not answered any more
+	w.quiet()
+	conns := r.dial()
+	conns.ask("watch connevents\r\n", "OK\r\n")
+	other := r.dial()
+	other.ask("mn\r\n", "MN\r\n")
+	if got := conns.line(); got != "type=conn_new rip=127.0.0.1 rport=N transport=tcp cfd=N\n" {
+		t.Errorf("got %q", got)
+	}
+	other.Close()
+	if got := conns.line(); got != "type=conn_close rip=127.0.0.1 rport=N transport=tcp reason=normal cfd=N\n" {
+		t.Errorf("got %q", got)
+	}
+	if n := c.stat("", "log_watchers"); n != "2" {
+		t.Errorf("log_watchers %s", n)
+	}
+	w.Close()
+	until(t, "one watcher less", func() bool { return c.stat("", "log_watchers") == "1" })
+}
+
+// TestWatchPipelined: memcached does not turn a connection into a watcher before
+// its earlier replies have left.
+func TestWatchPipelined(t *testing.T) {
+	r := start(t, plan{})
+	c := r.dial()
+	c.ask("version\r\nwatch\r\nversion\r\n", "VERSION 1.6.45\r\nERROR cannot pipeline other commands before watch\r\nVERSION 1.6.45\r\n")
+	c.ask("version\r\nlru_crawler metadump all\r\nlru_crawler mgdump all\r\n",
+		"VERSION 1.6.45\r\nERROR cannot pipeline other commands before metadump\r\nERROR cannot pipeline other commands before mgdump\r\n")
+}
+
+// TestWatchSlow: a watcher that does not read loses lines, is told how many, and
+// delays nobody.
+func TestWatchSlow(t *testing.T) {
+	r := start(t, plan{})
+	w, c := r.dial(), r.dial()
+	w.ask("watch\r\n", "OK\r\n")
+	batch := strings.Repeat("get "+strings.Repeat("%", 250)+"\r\n", 200)
+	begin := time.Now()
+	for n := 0; c.stat("", "log_watcher_skipped") == "0"; n++ {
+		c.ask(batch, strings.Repeat("END\r\n", 200))
+		if time.Since(begin) > patience {
+			t.Fatal("nothing was skipped")
+		}
+	}
+	// The watcher reads again, and goes on being told. Lines wait until one more
+	// event makes room known.
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			line, err := w.r.ReadString('\n')
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var n int
+			if _, err := fmt.Sscanf(line, "[skipped=%d]", &n); err == nil {
+				if n == 0 {
+					t.Errorf("%q", line)
+				}
+				return
+			}
+		}
+	}()
+	for {
+		c.ask("get after\r\n", "END\r\n")
+		select {
+		case <-done:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// TestWatchLimits: not more than 20 watchers, none with -W.
+func TestWatchLimits(t *testing.T) {
+	r := start(t, plan{})
+	for range 20 {
+		r.dial().ask("watch\r\n", "OK\r\n")
+	}
+	c := r.dial()
+	c.ask("watch\r\n", "WATCHER_TOO_MANY log watcher limit reached\r\n")
+	off := start(t, plan{set: server.Settings{NoWatch: true}})
+	off.dial().ask("watch\r\n", "CLIENT_ERROR watch commands not allowed\r\n")
+}
