@@ -116,6 +116,7 @@ func (l *loop) filled(c *conn) outcome {
 
 // storeUpload executes the store of a complete upload.
 func (l *loop) storeUpload(c *conn) outcome {
+	l.trace(&c.call) // others have been served since the request began
 	st := l.eng.Store(l.worker, &c.call)
 	if st == engine.Pending {
 		return park
@@ -127,6 +128,7 @@ func (l *loop) storeUpload(c *conn) outcome {
 
 // refuse executes what remains of a store that memory has refused.
 func (l *loop) refuse(c *conn) outcome {
+	l.trace(&c.call)
 	st := l.eng.StoreRefused(l.worker, &c.call, c.why)
 	if st == engine.Pending {
 		return park
