@@ -133,10 +133,15 @@ type Interface interface {
 	Store(w *Worker, c *Call) Status
 	// StoreRefused is what remains of a store whose value cannot be kept
 	// (why: TooLarge or NoMemory): a set loses the old value, if write is allowed.
-	// It returns why, or Pending.
+	// It returns why, or Pending. With Denied, from Reserve, it decides the store
+	// now that the request is complete, and returns as Store does; where the value
+	// would be stored after all, there is NoMemory for it.
 	StoreRefused(w *Worker, c *Call, why Status) Status
-	// Reserve takes memory for a value of n bytes that is still arriving.
-	// Statuses: OK (Call.Upload is set; Abort or Store ends it), TooLarge, NoMemory.
+	// Reserve takes memory for a value of n bytes that is still arriving, unless
+	// nothing would be stored as things are: somebody who may store nothing must
+	// not be able to take memory from others. Statuses: OK (Call.Upload is set;
+	// Abort or Store ends it), TooLarge, NoMemory, Pending; Denied: the value is to
+	// be discarded, and StoreRefused to be called when all of it has come.
 	Reserve(w *Worker, c *Call, n int) Status
 	// Abort gives a reserved item back.
 	Abort(w *Worker, c *Call)

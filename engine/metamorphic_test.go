@@ -135,7 +135,12 @@ func (w *world) execute(t *testing.T, s *step) string {
 		mod(c)
 		if s.large {
 			st := d.Run(func(x *engine.Worker, c *engine.Call) engine.Status { return w.face.Reserve(x, c, len(s.value)) })
-			if st != engine.OK {
+			switch st {
+			case engine.OK:
+			case engine.Denied:
+				st = d.Run(func(x *engine.Worker, c *engine.Call) engine.Status { return w.face.StoreRefused(x, c, engine.Denied) })
+				return fmt.Sprintf("%d refused", st)
+			default:
 				return fmt.Sprintf("reserve %d", st)
 			}
 			copy(c.Upload.Value(), s.value)

@@ -13,6 +13,19 @@ func (e *Secured) TooLarge(c *Call, n int) bool {
 
 // Reserve implements Interface.
 func (e *Secured) Reserve(w *Worker, c *Call, n int) Status {
+	if e.TooLarge(c, n) {
+		return TooLarge
+	}
+	st := e.mayStore(w, c)
+	if st == Pending {
+		return Pending
+	}
+	if r := c.retry; r != nil {
+		r.tries = 0 // the store has its own
+	}
+	if st != OK {
+		return st
+	}
 	spec := storage.Spec{Key: c.Key, Flags: c.Flags, Exptime: e.exptime(c.Exptime, w.now), NValue: n, Now: w.now}
 	if c.Opt != nil {
 		spec.BinaryKey = c.Opt.BinaryKey
@@ -26,6 +39,59 @@ func (e *Secured) Reserve(w *Worker, c *Call, n int) Status {
 		return TooLarge
 	}
 	return NoMemory
+}
+
+// mayStore says whether the call's value would be stored as things are: OK or
+// Denied, or Pending. It is no decision, and not audited: that comes when the
+// request is complete. An item that is not there and has to be is no better than
+// one that the client may not write.
+func (e *Secured) mayStore(w *Worker, c *Call) Status {
+	var buf Row
+	row := c.row(&buf)
+	if row.Exists == 0 {
+		return Denied
+	}
+	h := e.hash(c)
+	for {
+		g := w.enter(c)
+		var sel mac.Selector
+		if row.Absent != 0 {
+			sel = w.selector(g, c)
+		}
+		var q mac.Question
+		var v mac.Verdict
+		valid, ok := true, false
+		sh := e.store.Lock(h)
+		it := w.find(sh, h, c.Key)
+		switch {
+		case !it.Nil() && c.Op == OpAdd, it.Nil() && row.Absent == 0:
+			sh.Unlock()
+			return Denied
+		case !it.Nil():
+			label := avc.SID(it.Label())
+			v, ok = w.check(g, c, label, avc.ClassItem, row.Exists)
+			q = accessQuestion(c, label, avc.ClassItem)
+		default:
+			var label avc.SID
+			if label, valid, ok = w.newLabel(g, c, sel); !ok {
+				q = createQuestion(c, sel)
+				break
+			}
+			v, ok = w.check(g, c, label, avc.ClassItem, row.Absent)
+			q = accessQuestion(c, label, avc.ClassItem)
+		}
+		sh.Unlock()
+		switch {
+		case !ok:
+			if st := w.resolve(g, c, q); st != OK {
+				return st
+			}
+		case v.Allowed && (valid || !g.Enforcing):
+			return OK
+		default:
+			return Denied
+		}
+	}
 }
 
 // Abort implements Interface.
@@ -49,6 +115,9 @@ func (w *Worker) countRefused(why Status) {
 // StoreRefused implements Interface: what memcached does to avoid that a stale
 // value outlives a set that failed.
 func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
+	if why == Denied {
+		return e.storeOnce(w, c, true)
+	}
 	if c.Op != OpSet {
 		w.countRefused(why)
 		return why
@@ -87,7 +156,7 @@ func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
 
 // Store implements Interface.
 func (e *Secured) Store(w *Worker, c *Call) Status {
-	st := e.storeOnce(w, c)
+	st := e.storeOnce(w, c, false)
 	if st == Pending {
 		return Pending
 	}
@@ -95,7 +164,9 @@ func (e *Secured) Store(w *Worker, c *Call) Status {
 	return st
 }
 
-func (e *Secured) storeOnce(w *Worker, c *Call) Status {
+// storeOnce decides and executes a store. lost says that its value has been
+// discarded.
+func (e *Secured) storeOnce(w *Worker, c *Call, lost bool) Status {
 	var buf Row
 	row := c.row(&buf)
 	if row.Exists == 0 {
@@ -116,7 +187,7 @@ func (e *Secured) storeOnce(w *Worker, c *Call) Status {
 			label := avc.SID(it.Label())
 			v, ok := w.check(g, c, label, avc.ClassItem, row.Exists)
 			if ok {
-				return e.storeOver(w, c, g, v, sh, h, it)
+				return e.storeOver(w, c, g, v, sh, h, it, lost)
 			}
 			sh.Unlock()
 			q = accessQuestion(c, label, avc.ClassItem)
@@ -137,7 +208,7 @@ func (e *Secured) storeOnce(w *Worker, c *Call) Status {
 				if !valid {
 					v = refused(g, v, row.Absent)
 				}
-				return e.storeNew(w, c, g, v, sh, h, label)
+				return e.storeNew(w, c, g, v, sh, h, label, lost)
 			}
 			sh.Unlock()
 		}
@@ -163,10 +234,14 @@ func (w *Worker) storeAbsent(c *Call) Status {
 }
 
 // storeNew creates an item, if v allows. It unlocks the shard.
-func (e *Secured) storeNew(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, label avc.SID) Status {
+func (e *Secured) storeNew(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, label avc.SID, lost bool) Status {
 	w.counters.CmdSet++
 	st := e.denial(c)
-	if v.Allowed {
+	switch {
+	case !v.Allowed:
+	case lost:
+		st = e.putFailed(w, c, sh, h, storage.ErrNoMemory)
+	default:
 		exptime := c.Exptime
 		if c.Opt != nil && c.Opt.Vivify {
 			exptime = c.Opt.VivifyTTL
@@ -179,7 +254,7 @@ func (e *Secured) storeNew(w *Worker, c *Call, g *mac.Generation, v mac.Verdict,
 }
 
 // storeOver stores over the item found, if v allows. It unlocks the shard.
-func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, it storage.Item) Status {
+func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, sh *storage.Shard, h uint64, it storage.Item, lost bool) Status {
 	w.counters.CmdSet++
 	label := avc.SID(it.Label())
 	if v.Allowed {
@@ -195,6 +270,15 @@ func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict
 	case c.Op == OpAdd:
 		sh.Bump(it)
 		st = NotStored
+	case lost && c.Op == OpCAS:
+		// It came, or became the client's, while the value did: the answer is that
+		// of before.
+		w.counters.CasMisses++
+		st = Miss
+	case lost && c.Op != OpSet:
+		st = NotStored
+	case lost:
+		st = e.putFailed(w, c, sh, h, storage.ErrNoMemory)
 	case (c.WithCAS || c.Op == OpCAS) && it.CAS() != c.CAS:
 		if c.Op == OpCAS && c.Opt != nil && c.Opt.Invalidate && c.CAS < it.CAS() {
 			// An older value than the item's: better than none, and stale.

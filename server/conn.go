@@ -13,6 +13,7 @@ type phase uint8
 const (
 	phaseCommand phase = iota // a command
 	phaseSwallow              // a data block that nobody wants
+	phaseReserve              // nothing yet: memory has to be reserved for a large store
 	phaseUpload               // the data block of a large store
 	phaseStore                // nothing yet: the filled upload has to be stored first
 	phaseRefuse               // nothing yet: a store that memory refused has to be ended first
@@ -51,7 +52,7 @@ type conn struct {
 	noreply  bool          // of the store in phases upload, store, refuse and swallow
 	resuming bool          // the command at the start of the input has been executed in part
 	stage    uint8         // how far, as its handler counts
-	why      engine.Status // phaseRefuse: TooLarge or NoMemory
+	why      engine.Status // phaseRefuse: TooLarge or NoMemory; phaseUpload, phaseStore: Denied, or Failed
 	nkeys    int           // get: keys already answered
 	swallow  int           // phaseSwallow: bytes to discard
 	after    []byte        // phaseSwallow: the reply then, a constant of package protocol
@@ -88,6 +89,9 @@ type conn struct {
 // upload is a value on its way into a reserved item.
 type upload struct {
 	value []byte // the item's memory; nil when there is no upload
+	n     int    // length of the value
+	skip  int    // bytes of it yet to be discarded, when it is not kept
+	drops bool   // memcached drops the old value when there is no memory for this one
 	off   int    // bytes received of value and, after it, of the CR LF
 	tail  int    // length of what ends the value: 2, CR LF, or 0 in the binary protocol
 	crlf  [2]byte

@@ -40,7 +40,7 @@ func (l *loop) run(c *conn, budget int) (more bool) {
 		}
 	}
 	l.commit(c)
-	return len(c.input) > 0 || c.phase == phaseStore || c.phase == phaseRefuse
+	return len(c.input) > 0 || c.phase == phaseReserve || c.phase == phaseStore || c.phase == phaseRefuse
 }
 
 // step takes the next thing from c's input. again is false when the input does
@@ -54,6 +54,8 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 			return done, false
 		}
 		return l.swallowed(c), true
+	case phaseReserve:
+		return l.reserve(c), true
 	case phaseUpload:
 		if !l.fill(c) {
 			return done, false

@@ -21,30 +21,52 @@ func (l *loop) startUpload(c *conn, r *protocol.Request) outcome {
 	}
 	l.prepareStore(c, r)
 	l.hold(c, r)
-	switch st := l.eng.Reserve(l.worker, &c.call, r.NBytes); st {
+	c.up.drops = dropsOld(r)
+	c.phase = phaseReserve
+	return l.reserve(c)
+}
+
+// reserve takes memory for the value, unless the client may not store it: then it
+// is discarded as it comes, and its end looked at like that of any other.
+func (l *loop) reserve(c *conn) outcome {
+	u := &c.up
+	u.value, u.off, u.skip = nil, 0, 0
+	switch st := l.eng.Reserve(l.worker, &c.call, u.n); st {
+	case engine.Pending:
+		return park
 	case engine.OK:
-		c.up.value, c.up.off = c.call.Upload.Value(), 0
+		u.value = c.call.Upload.Value()
 		c.phase = phaseUpload
+		return done
+	case engine.Denied:
+		u.skip, c.why = u.n, engine.Denied
+		c.phase = phaseUpload
+		return done
 	case engine.TooLarge:
-		l.refuseStore(c, r, engine.TooLarge)
+		c.why = engine.TooLarge
 	default:
-		l.refuseStore(c, r, engine.NoMemory)
+		c.why = engine.NoMemory
 	}
-	if c.phase != phaseUpload {
-		c.phase, c.swallow, c.after = phaseSwallow, r.NBytes+c.up.tail, nil
+	if u.drops {
+		c.call.Op = engine.OpSet
 	}
+	c.phase, c.swallow, c.after = phaseSwallow, u.n+u.tail, nil
 	return done
 }
 
 // refuseStore makes the call what remains of a store that memory has refused.
-// memcached drops the old value after every ms, and after a binary set with a
-// cas too.
 func (l *loop) refuseStore(c *conn, r *protocol.Request, why engine.Status) {
 	l.hold(c, r)
 	c.why = why
-	if r.Command == protocol.MetaSet || r.Command == protocol.Set {
+	if dropsOld(r) {
 		c.call.Op = engine.OpSet
 	}
+}
+
+// dropsOld says whether memcached drops the old value when there is no memory
+// for the new one: after every ms, and after a binary set with a cas too.
+func dropsOld(r *protocol.Request) bool {
+	return r.Command == protocol.MetaSet || r.Command == protocol.Set
 }
 
 // heldStore is the request of a store whose value comes later, for a reply that
@@ -59,7 +81,7 @@ func (l *loop) hold(c *conn, r *protocol.Request) {
 	c.noreply = r.Noreply
 	c.up.key = append(c.up.key[:0], r.Key...)
 	c.call.Key = c.up.key
-	c.held = nil
+	c.held, c.up.n = nil, r.NBytes
 	if !r.IsBinary && r.Command != protocol.MetaSet {
 		return
 	}
@@ -71,7 +93,7 @@ func (l *loop) hold(c *conn, r *protocol.Request) {
 
 // replyHeld answers a store of which the connection has kept the request.
 func (l *loop) replyHeld(c *conn, st engine.Status) {
-	l.noteStore(c, c.held != nil && !c.held.req.IsBinary, len(c.up.value), st)
+	l.noteStore(c, c.held != nil && !c.held.req.IsBinary, c.up.n, st)
 	switch {
 	case c.held == nil:
 		l.replyStore(c.noreply, st)
@@ -86,6 +108,14 @@ func (l *loop) replyHeld(c *conn, st engine.Status) {
 // included.
 func (l *loop) fill(c *conn) bool {
 	u := &c.up
+	if u.skip > 0 {
+		n := min(u.skip, len(c.input))
+		u.skip -= n
+		c.input = c.input[n:]
+		if u.skip > 0 {
+			return false
+		}
+	}
 	if u.off < len(u.value) {
 		n := copy(u.value[u.off:], c.input)
 		u.off += n
@@ -117,7 +147,12 @@ func (l *loop) filled(c *conn) outcome {
 // storeUpload executes the store of a complete upload.
 func (l *loop) storeUpload(c *conn) outcome {
 	l.trace(&c.call) // others have been served since the request began
-	st := l.eng.Store(l.worker, &c.call)
+	var st engine.Status
+	if c.why == engine.Denied {
+		st = l.eng.StoreRefused(l.worker, &c.call, engine.Denied)
+	} else {
+		st = l.eng.Store(l.worker, &c.call)
+	}
 	if st == engine.Pending {
 		return park
 	}
@@ -142,6 +177,6 @@ func (l *loop) endUpload(c *conn) {
 	c.phase = phaseCommand
 	c.why = engine.Failed
 	c.call.Upload = storage.Item{}
-	c.up.value, c.up.off = nil, 0
+	c.up.value, c.up.off, c.up.skip = nil, 0, 0
 	c.held, c.call.Opt = nil, nil
 }

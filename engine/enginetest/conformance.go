@@ -147,7 +147,11 @@ func (d *Driver) Store(op engine.Op, key, value string, mod ...func(*engine.Call
 func (d *Driver) Upload(op engine.Op, key string, value []byte) engine.Status {
 	d.t.Helper()
 	c := d.Call(op, key)
-	if st := d.Run(func(w *engine.Worker, c *engine.Call) engine.Status { return d.eng.Reserve(w, c, len(value)) }); st != engine.OK {
+	switch st := d.Run(func(w *engine.Worker, c *engine.Call) engine.Status { return d.eng.Reserve(w, c, len(value)) }); st {
+	case engine.OK:
+	case engine.Denied:
+		return d.Run(func(w *engine.Worker, c *engine.Call) engine.Status { return d.eng.StoreRefused(w, c, engine.Denied) })
+	default:
 		return st
 	}
 	copy(c.Upload.Value(), value)
