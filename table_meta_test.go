@@ -44,6 +44,7 @@ var metaRows = []tableRow{
 	{command: protocol.MetaDelete, send: "md k T100\r\n", exists: avc.Setattr | avc.Remove, present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
 	{command: protocol.MetaDelete, send: "md k x\r\n", exists: avc.Write, present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
 	{command: protocol.MetaDelete, send: "md k x I\r\n", exists: avc.Write | avc.Setattr, present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
+	{command: protocol.MetaDeletePrefix, send: "mdp k\r\n", exists: avc.Remove, present: "HD 1\r\n", missing: "HD 0\r\n", denied: "HD 0\r\n"},
 	{command: protocol.MetaArithmetic, send: "ma k\r\n", exists: avc.Calculate, present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
 	{command: protocol.MetaArithmetic, send: "ma k v k O9\r\n", exists: avc.Calculate, present: "VA 2 kk O9\r\n11\r\n", missing: "NF kk O9\r\n", denied: "NF kk O9\r\n"},
 	{command: protocol.MetaArithmetic, send: "ma k v q MD D3\r\n", exists: avc.Calculate, present: "", missing: "NF\r\n", denied: "NF\r\n"},
@@ -72,7 +73,7 @@ func TestCommandTableMeta(t *testing.T) {
 		})
 	}
 	t.Logf("%d cases", cases)
-	const planned = 176
+	const planned = 180
 	if cases != planned {
 		t.Errorf("%d cases were run, the plan is %d", cases, planned)
 	}

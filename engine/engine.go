@@ -182,6 +182,13 @@ type Interface interface {
 	NewDump(c *Call, prefix, after []byte) *Dump
 	Dump(d *Dump, emit func(it *DumpItem) bool) (more bool)
 	Hidden(c *Call, prefix []byte) bool
+	// Known makes sure that it is known who the call's client is, for work in its
+	// name on another goroutine.
+	Known(w *Worker, c *Call)
+	// DeletePrefix removes the items whose keys begin with prefix and on which the
+	// call's client has remove, and returns their number. It is slow and is called
+	// from Background.
+	DeletePrefix(c *Call, prefix []byte) uint64
 	// NewWatcher returns what decides which events the client at p is shown. p
 	// keeps its socket open until the watcher is closed.
 	// Guarded runs fn, on a goroutine that is no event loop, so that the numbers of

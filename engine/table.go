@@ -22,6 +22,7 @@ const (
 	OpIncr
 	OpDecr
 	OpDelete
+	OpDeletePrefix
 	OpLabel
 	OpCheck
 	OpRelabel
@@ -69,8 +70,10 @@ var Table = [opEnd]Row{
 	OpIncr:      {Name: "incr", Exists: avc.Calculate, Denial: Miss},
 	OpDecr:      {Name: "decr", Exists: avc.Calculate, Denial: Miss},
 	OpDelete:    {Name: "delete", Exists: avc.Remove, Denial: Miss},
-	OpLabel:     {Name: "mac_label", Exists: avc.Getattr, Denial: Miss},
-	OpCheck:     {Name: "mac_check", Exists: avc.Getattr, Denial: Miss},
+	// Asked of each label; what it refuses stays and is not counted.
+	OpDeletePrefix: {Name: "mdp", Exists: avc.Remove, Denial: Miss},
+	OpLabel:        {Name: "mac_label", Exists: avc.Getattr, Denial: Miss},
+	OpCheck:        {Name: "mac_check", Exists: avc.Getattr, Denial: Miss},
 	// relabelto and validatetrans on the new label follow these, as Denied.
 	OpRelabel: {Name: "relabel", Exists: avc.Getattr | avc.Setattr | avc.RelabelFrom, Denial: Miss},
 	// create on the label asked for.

@@ -168,7 +168,7 @@ func TestTable(t *testing.T) {
 			audited(row.Name, row.Server, avc.ClassServer)
 		}
 	}
-	const planned = 61
+	const planned = 62
 	if cases != planned {
 		t.Errorf("%d cases, the plan is %d", cases, planned)
 	}
@@ -237,6 +237,14 @@ func execute(t *testing.T, eng *engine.Secured, d *enginetest.Driver, op engine.
 		return d.Run(eng.Arith)
 	case engine.OpDelete:
 		return d.Run(eng.Delete)
+	case engine.OpDeletePrefix:
+		return d.Run(func(w *engine.Worker, c *engine.Call) engine.Status {
+			eng.Known(w, c)
+			if eng.DeletePrefix(c, []byte(key)) > 0 {
+				return engine.OK
+			}
+			return engine.Miss
+		})
 	case engine.OpLabel:
 		return d.Run(eng.Label)
 	case engine.OpCheck:

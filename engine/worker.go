@@ -78,6 +78,9 @@ func (w *Worker) CountSet() { w.counters.CmdSet++ }
 // CountFlush is explained at CountSet.
 func (w *Worker) CountFlush() { w.counters.CmdFlush++ }
 
+// CountDeletes counts items removed by DeletePrefix.
+func (w *Worker) CountDeletes(n uint64) { w.counters.DeleteHits += n }
+
 // Now is the turn's time in seconds on the store's clock.
 func (w *Worker) Now() uint32 { return w.now }
 

@@ -30,8 +30,8 @@ const (
 	CrawlerSleep    // Number, in microseconds
 	CrawlerTocrawl  // Number of items
 	CrawlerCrawl    // Classes or All or Hash
-	CrawlerMetadump // Classes or All or Hash
-	CrawlerMgdump   // Classes or All or Hash
+	CrawlerMetadump // Classes or All or Hash; or Prefix, Number, After
+	CrawlerMgdump   // the same
 
 	StatsGeneral // stats
 	StatsReset
@@ -179,8 +179,9 @@ type Admin struct {
 	// Classes has bit c set for slab class c, 1 to 63; All and Hash are the words.
 	Classes   uint64
 	All, Hash bool
-	// Prefix and After, of a listing in the order of keys, are views of the
-	// request: only keys that begin with Prefix, and come behind After.
+	// Prefix and After are of a listing in pages, which memcached does not have:
+	// only keys that begin with Prefix, and come behind After, and of them the first
+	// Number, if that is not 0.
 	Prefix, After []byte
 	// Streams is not empty for WatchStreams.
 	Streams Streams

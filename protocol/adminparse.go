@@ -162,6 +162,12 @@ func parseCrawler(args [][]byte) (a Admin, reply string) {
 	case len(args) == 2 && abbreviates(args[0], "mgdump"):
 		a.Action = CrawlerMgdump
 		return parseClasses(a, args[1])
+	case len(args) >= 3 && string(args[1]) == "prefix" && string(args[0]) == "metadump":
+		a.Action = CrawlerMetadump
+		return parsePage(a, args[2:])
+	case len(args) >= 3 && string(args[1]) == "prefix" && string(args[0]) == "mgdump":
+		a.Action = CrawlerMgdump
+		return parsePage(a, args[2:])
 	case len(args) == 2 && abbreviates(args[0], "tocrawl"):
 		a.Action = CrawlerTocrawl
 		a.Number, ok = ParseUint32(args[1])
@@ -181,6 +187,47 @@ func parseCrawler(args [][]byte) (a Admin, reply string) {
 		return a, ReplyBadFormat
 	}
 	return a, ""
+}
+
+// parsePage reads <prefix>|- [<items> [<after>]]. Keys are as metadump shows
+// them, with %XX for bytes that a word cannot have.
+func parsePage(a Admin, args [][]byte) (Admin, string) {
+	ok := len(args) <= 3
+	if string(args[0]) != "-" {
+		a.Prefix, ok = unescape(args[0], ok)
+	}
+	if len(args) > 1 && ok {
+		a.Number, ok = ParseUint32(args[1])
+	}
+	if len(args) > 2 && ok {
+		a.After, ok = unescape(args[2], ok)
+	}
+	if !ok {
+		return a, ReplyBadFormat
+	}
+	return a, ""
+}
+
+// unescape replaces %XX by the byte it stands for. ok is handed on, false if the
+// text is malformed.
+func unescape(text []byte, ok bool) ([]byte, bool) {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '%' {
+			if i+2 >= len(text) {
+				return nil, false
+			}
+			v, err := strconv.ParseUint(string(text[i+1:i+3]), 16, 8)
+			if err != nil {
+				return nil, false
+			}
+			c = byte(v)
+			i += 2
+		}
+		out = append(out, c)
+	}
+	return out, ok && len(out) <= KeyMax
 }
 
 // parseClasses reads all, hash, or numbers of slab classes between commas.

@@ -48,6 +48,9 @@ const (
 	MetaDelete     // md
 	MetaArithmetic // ma
 	MetaDebug      // me
+	// MetaDeletePrefix is "mdp", which memcached does not have: the deletion of
+	// every item whose key begins with the Key.
+	MetaDeletePrefix
 
 	// What only the binary protocol has. Its other opcodes are the commands above,
 	// those with a key in the reply and the quiet ones included.
@@ -115,15 +118,18 @@ var commandNames = [numCommands]string{
 	MetaDelete:     "md",
 	MetaArithmetic: "ma",
 	MetaDebug:      "me",
-	SASLList:       "sasl list",
-	SASLAuth:       "sasl auth",
-	SASLStep:       "sasl step",
-	MacWhoami:      "mac whoami",
-	MacLabel:       "mac label",
-	MacCheck:       "mac check",
-	MacRelabel:     "mac relabel",
-	MacCreate:      "mac create",
-	Relabel:        "relabel",
+
+	MetaDeletePrefix: "mdp",
+
+	SASLList:   "sasl list",
+	SASLAuth:   "sasl auth",
+	SASLStep:   "sasl step",
+	MacWhoami:  "mac whoami",
+	MacLabel:   "mac label",
+	MacCheck:   "mac check",
+	MacRelabel: "mac relabel",
+	MacCreate:  "mac create",
+	Relabel:    "relabel",
 }
 
 // String returns the command as the text protocol spells it, "none" for None,

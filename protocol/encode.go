@@ -49,7 +49,7 @@ func AppendRequest(dst []byte, r *Request) []byte {
 		dst = append(dst, "\r\n"...)
 		dst = append(dst, r.Data...)
 		return append(dst, "\r\n"...)
-	case MacLabel:
+	case MacLabel, MetaDeletePrefix:
 		dst = appendToken(dst, r.Key)
 	case MacCheck:
 		dst = appendToken(dst, r.Key)

@@ -153,6 +153,18 @@ func parseMeta(r *Request, c Command, args []byte, n int) (int, Outcome, []byte)
 	return n, Ready, nil
 }
 
+// parseMetaDeletePrefix: mdp <prefix>. As it is no command of memcached's,
+// nothing may follow.
+func parseMetaDeletePrefix(r *Request, args []byte, n int) (int, Outcome, []byte) {
+	r.Command = MetaDeletePrefix
+	prefix, rest := NextToken(args)
+	if more, _ := NextToken(rest); prefix == nil || more != nil || len(prefix) > KeyMax {
+		return n, Reply, replyBadFormat
+	}
+	r.Key = prefix
+	return n, Ready, nil
+}
+
 // parseMetaSet reads ms.
 func parseMetaSet(r *Request, args, in []byte, n int, limits *Limits) (int, Outcome, []byte) {
 	r.Command = MetaSet

@@ -107,6 +107,10 @@ func ParseFrom(in []byte, scanned int, limits *Limits, r *Request) (n int, out O
 		if limits != nil && limits.Meta {
 			return parseMetaByName(r, name[1], args, in, n, limits)
 		}
+	case "mdp":
+		if limits != nil && limits.Meta {
+			return parseMetaDeletePrefix(r, args, n)
+		}
 	case "mn":
 		return ready(r, MetaNoop, args, n)
 	case "version":

@@ -60,6 +60,7 @@ type conn struct {
 	held     *heldStore // the request of the store in those phases, where the reply needs it
 	job      *statsJob  // stats: what a helper computes
 	dump     *dumpJob   // a listing that has begun
+	removed  *uint64    // mdp: what a helper has removed
 	watcher  *watcher   // phaseWatch
 	udp      *udpRequest
 

@@ -67,6 +67,35 @@ func TestDumps(t *testing.T) {
 	slow.ask("mn\r\n", "MN\r\n")
 }
 
+// TestPages lists by prefix, page after page, and deletes by prefix.
+func TestPages(t *testing.T) {
+	r := start(t, plan{})
+	c := r.dial()
+	var sets strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&sets, "set a:%03d 0 0 1 noreply\r\nx\r\nset b:%03d 0 0 1 noreply\r\nx\r\n", i, i)
+	}
+	c.ask(sets.String()+"mn\r\n", "MN\r\n")
+	c.ask("lru_crawler mgdump prefix a: 2\r\n", "OK\r\nmg a:000\r\nmg a:001\r\nEN\r\n")
+	c.ask("lru_crawler mgdump prefix a%3A 2 a%3A001\r\n", "OK\r\nmg a:002\r\nmg a:003\r\nEN\r\n")
+	c.ask("lru_crawler mgdump prefix a: 9 a:998\r\n", "OK\r\nmg a:999\r\nEN\r\n")
+	c.ask("lru_crawler mgdump prefix - 2 a:999\r\n", "OK\r\nmg b:000\r\nmg b:001\r\nEN\r\n")
+	c.ask("lru_crawler mgdump prefix none\r\n", "OK\r\nEN\r\n")
+	for _, bad := range []string{"a: x", "a: 1 b c", "a%3", "a%zz", "a: -1"} {
+		c.ask("lru_crawler metadump prefix "+bad+"\r\n", "CLIENT_ERROR bad command line format\r\n")
+	}
+	c.ask("mdp a:\r\n", "HD 1000\r\n")
+	c.ask("mdp a:\r\nmdp none\r\nmdp b:99\r\n", "HD 0\r\nHD 0\r\nHD 10\r\n")
+	c.ask("mdp\r\n", "CLIENT_ERROR bad command line format\r\n")
+	c.ask("mdp a b\r\n", "CLIENT_ERROR bad command line format\r\n")
+	if got := c.stat("", "curr_items"); got != "990" {
+		t.Errorf("curr_items %s", got)
+	}
+	if got := c.stat("", "delete_hits"); got != "1010" {
+		t.Errorf("delete_hits %s", got)
+	}
+}
+
 // TestDumpDisconnect: a client that goes away in the middle leaves nothing behind.
 func TestDumpDisconnect(t *testing.T) {
 	r := start(t, plan{})

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"strconv"
 
 	"sememcached/engine"
@@ -238,5 +239,28 @@ func (l *loop) metaArithmetic(c *conn, r *protocol.Request) outcome {
 	if !protocol.MetaQuiet(r, protocol.MetaVA) {
 		l.out = protocol.AppendMetaValue(l.out, r, it, value)
 	}
+	return done
+}
+
+// deletePrefix serves mdp <prefix>, which is ours: HD and how many items it has
+// removed. What the client may not remove stays, and is not told of.
+func (l *loop) deletePrefix(c *conn, r *protocol.Request) outcome {
+	if c.stage == 0 {
+		// The helper may outlive the connection: it gets a client of its own.
+		l.eng.Known(l.worker, &c.call)
+		n, client, prefix := new(uint64), c.client, bytes.Clone(r.Key)
+		fn := func() { *n = l.eng.DeletePrefix(&engine.Call{Client: &client, Op: engine.OpDeletePrefix}, prefix) }
+		c.removed, c.stage = n, 1
+		if st := l.eng.Background(l.worker, &c.call, fn); st == engine.Pending {
+			return park
+		}
+	} else if st := l.eng.Background(l.worker, &c.call, nil); st == engine.Pending {
+		return park
+	}
+	l.worker.CountDeletes(*c.removed)
+	l.out = append(l.out, "HD "...)
+	l.out = strconv.AppendUint(l.out, *c.removed, 10)
+	l.out = append(l.out, "\r\n"...)
+	c.removed = nil
 	return done
 }
