@@ -25,6 +25,8 @@ var rules = map[string]struct {
 }{
 	"policy":             {pure: true},
 	"policy/cnp":         {ours: "policy", others: "sigs.k8s.io/yaml", pure: true},
+	"policy/unit":        {ours: "policy", pure: true},
+	"policy/selinux":     {pure: true},
 	"protocol":           {pure: true},
 	"storage":            {others: "github.com/google/btree go.etcd.io/bbolt golang.org/x/sys"},
 	"avc":                {ours: "policy", others: "github.com/hashicorp/golang-lru/v2"},
@@ -35,7 +37,7 @@ var rules = map[string]struct {
 	"internal/chat":      {},
 	"internal/debpolicy": {},
 	"bench":              {ours: "policy avc mac storage engine protocol server bench/load bench/rig", others: "golang.org/x/sys"},
-	"":                   {ours: "policy policy/cnp avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
+	"":                   {ours: "policy policy/cnp policy/unit policy/selinux avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
 }
 
 var impure = []string{"os", "net", "syscall", "unsafe", "time"}

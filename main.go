@@ -45,7 +45,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	var err error
 	if len(args) > 0 && args[0] == "policy" {
-		err = policyCommand(args[1:], stdout)
+		err = policyCommand(args[1:], stdout, stderr)
 	} else {
 		err = serveCommand(args, stdout, stderr)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -24,6 +25,11 @@ func TestScripts(t *testing.T) {
 				return err == nil, nil
 			}
 			return false, errors.New("unknown condition")
+		},
+		Setup: func(e *testscript.Env) error {
+			examples, err := filepath.Abs("docs/examples")
+			e.Setenv("EXAMPLES", examples)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": wantCode},
 	})
