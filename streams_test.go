@@ -215,4 +215,3 @@ func TestNoAllocations(t *testing.T) {
 		})
 	}
 }
-

@@ -76,6 +76,7 @@ func listenAll(set *Settings) ([]*listener, error) {
 			closeAll(ls)
 			return nil, fmt.Errorf("server: failed to listen on TCP port %d (%s): %w", a.Port(), a.Addr(), err)
 		}
+		l.dialect = a.dialect
 		ls = append(ls, l)
 	}
 	if len(addrs) > 0 && len(ls) == 0 {
@@ -87,7 +88,8 @@ func listenAll(set *Settings) ([]*listener, error) {
 // tcpAddr is one address to listen on.
 type tcpAddr struct {
 	netip.AddrPort
-	optional bool // one of all addresses: its family may be missing
+	optional bool    // one of all addresses: its family may be missing
+	dialect  dialect // of a proto[...] prefix; negotiating without one
 }
 
 // parseInterfaces turns the -l lists into addresses. Port 0 is off: only entries
@@ -98,9 +100,16 @@ func parseInterfaces(lists []string, port int) ([]tcpAddr, error) {
 	for _, list := range lists {
 		for _, item := range splitList(list) {
 			any = false
+			speaks, item, err := parsePrefixes(item)
+			if err != nil {
+				return nil, err
+			}
 			more, err := parseInterface(item, port)
 			if err != nil {
 				return nil, err
+			}
+			for i := range more {
+				more[i].dialect = speaks
 			}
 			as = append(as, more...)
 		}
@@ -108,8 +117,8 @@ func parseInterfaces(lists []string, port int) ([]tcpAddr, error) {
 	if any && port != 0 {
 		p := uint16(max(port, 0))
 		as = append(as,
-			tcpAddr{netip.AddrPortFrom(netip.IPv4Unspecified(), p), true},
-			tcpAddr{netip.AddrPortFrom(netip.IPv6Unspecified(), p), true})
+			tcpAddr{AddrPort: netip.AddrPortFrom(netip.IPv4Unspecified(), p), optional: true},
+			tcpAddr{AddrPort: netip.AddrPortFrom(netip.IPv6Unspecified(), p), optional: true})
 	}
 	return as, nil
 }
@@ -122,6 +131,39 @@ func splitList(list string) (items []string) {
 		}
 	}
 	return items
+}
+
+// parsePrefixes takes the prefixes off a -l entry: proto[NAME]: says what clients
+// speak there; notls: and tag[NAME]: or tag_NAME_:, of 1 to 8 characters, are
+// memcached's and change nothing here.
+func parsePrefixes(item string) (speaks dialect, rest string, err error) {
+	for rest = item; ; {
+		switch {
+		case strings.HasPrefix(rest, "notls:"):
+			rest = rest[len("notls:"):]
+		case strings.HasPrefix(rest, "proto["):
+			name, after, ok := strings.Cut(rest[len("proto["):], "]:")
+			if !ok {
+				return 0, "", fmt.Errorf("server: -l %q: expected proto[NAME]: and an address", item)
+			}
+			if speaks, err = parseDialect(name); err != nil {
+				return 0, "", fmt.Errorf("server: -l %q: %w", item, err)
+			}
+			rest = after
+		case strings.HasPrefix(rest, "tag[") || strings.HasPrefix(rest, "tag_"):
+			end := "]:"
+			if rest[3] == '_' {
+				end = "_:"
+			}
+			tag, after, ok := strings.Cut(rest[len("tag["):], end)
+			if !ok || len(tag) < 1 || len(tag) > 8 {
+				return 0, "", fmt.Errorf("server: -l %q: expected a tag of 1 to 8 characters, found %q", item, tag)
+			}
+			rest = after
+		default:
+			return speaks, rest, nil
+		}
+	}
 }
 
 // parseInterface resolves one -l entry: host, host:port, [v6]:port, or a bare
@@ -145,8 +187,8 @@ func parseInterface(item string, port int) ([]tcpAddr, error) {
 	p := uint16(max(port, 0))
 	if host == "*" {
 		return []tcpAddr{
-			{netip.AddrPortFrom(netip.IPv4Unspecified(), p), true},
-			{netip.AddrPortFrom(netip.IPv6Unspecified(), p), true},
+			{AddrPort: netip.AddrPortFrom(netip.IPv4Unspecified(), p), optional: true},
+			{AddrPort: netip.AddrPortFrom(netip.IPv6Unspecified(), p), optional: true},
 		}, nil
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
@@ -158,7 +200,7 @@ func parseInterface(item string, port int) ([]tcpAddr, error) {
 	}
 	var as []tcpAddr
 	for _, a := range ips {
-		as = append(as, tcpAddr{netip.AddrPortFrom(a.Unmap(), p), true})
+		as = append(as, tcpAddr{AddrPort: netip.AddrPortFrom(a.Unmap(), p), optional: true})
 	}
 	return as, nil
 }

@@ -10,7 +10,8 @@ type Settings struct {
 	// UDPPort is the UDP port (-U): 0 is off, -1 an ephemeral port.
 	UDPPort int
 	// Interfaces are the addresses to listen on (-l): each element is a list
-	// separated by ',' or ';' of host, host:port or [v6]:port. Empty: all
+	// separated by ',' or ';' of host, host:port or [v6]:port, each with an optional
+	// prefix proto[ascii|binary|negotiating]:. Empty: all
 	// addresses of both families.
 	Interfaces []string
 	// UnixPath is the path of a UNIX socket (-s); TCP is off when it is set.

@@ -120,6 +120,9 @@ func hostsOnly(lists []string) []string {
 	var out []string
 	for _, list := range lists {
 		for _, item := range splitList(list) {
+			if _, rest, err := parsePrefixes(item); err == nil {
+				item = rest
+			}
 			if host, _, err := net.SplitHostPort(item); err == nil {
 				item = host
 			}
