@@ -50,9 +50,9 @@ A question that makes no sense to the policy fails, whatever was expected.
 `,
 	exit: "0 all as expected, 1 some not, 2 error",
 	examples: []example{
-		{"sememcached policy test -P site.policy site.test", 0, ""},
-		{"sememcached policy test -P site.policy --junit site.test > results.xml", 0, "for a CI server"},
-		{"sememcached policy test -P old.policy site.test", 1, "an older policy: failures say file and line, and explain"},
+		{"sememcached policy test -P site.policy site.tests", 0, ""},
+		{"sememcached policy test -P site.policy --junit site.tests > results.xml", 0, "for a CI server"},
+		{"sememcached policy test -P old.policy site.tests", 1, "an older policy: failures say file and line, and explain"},
 	},
 	setup: func(f *pflag.FlagSet) func(*terminal, []string) error {
 		pf := addPolicyFlags(f)

@@ -9,7 +9,7 @@
 //	sememcached.te    the same as a reference policy module
 //	sememcached.if    what other modules call
 //	sememcached.fc    labels of files
-//	sememcached.test  what the installed module promises, for "sememcached policy test"
+//	sememcached.tests what the installed module promises, for "sememcached policy test"
 package selinux
 
 import _ "embed"
