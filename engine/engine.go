@@ -182,6 +182,10 @@ type Interface interface {
 	NewDump(c *Call, prefix, after []byte) *Dump
 	Dump(d *Dump, emit func(it *DumpItem) bool) (more bool)
 	Hidden(c *Call, prefix []byte) bool
+	// OnEvict makes fn be told of every live item that is evicted, until stop is
+	// called. fn runs under the lock of the item's shard: it must be quick and must
+	// not call the engine.
+	OnEvict(fn func(*Evicted)) (stop func())
 	// Known makes sure that it is known who the call's client is, for work in its
 	// name on another goroutine.
 	Known(w *Worker, c *Call)

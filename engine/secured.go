@@ -47,9 +47,10 @@ type Secured struct {
 	started   int64 // UNIX time of the store clock's zero
 	entries   int   // of a worker's decision table
 
-	workers workerList
-	flushes flushList
-	jobs    chan struct{} // bounds Background
+	workers   workerList
+	flushes   flushList
+	evictions evictions
+	jobs      chan struct{} // bounds Background
 }
 
 var _ Interface = (*Secured)(nil)

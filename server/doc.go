@@ -45,6 +45,24 @@
 // is parsed and executed again, from the key it had come to. Replies keep their
 // order, and the other connections of the loop go on.
 //
+// # Long answers
+//
+// Statistics are computed by a helper goroutine and sent when they are complete;
+// the connection is parked meanwhile. Listings of keys are made and sent part by
+// part, so that their length and the reader's pace cost no memory.
+//
+// # Watching
+//
+// What happens on a loop is put into the bounded queue of a hub, one goroutine,
+// which asks for each watcher whether it may know and fills its bounded buffer;
+// the loop of the watcher's connection sends. While nobody watches a command
+// costs one atomic load more.
+//
+// # UDP
+//
+// A UDP socket belongs to one loop. Every datagram becomes a connection that
+// lives as long as its commands take; replies are collected and leave in frames.
+//
 // # Stale events
 //
 // epoll data and the engine's tags are a slot number and that slot's generation.

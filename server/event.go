@@ -255,3 +255,18 @@ func (l *loop) noteConn(c *conn, kind eventKind, reason string) {
 	e.kind, e.peer, e.reason = kind, c.client.Peer, reason
 	l.srv.hub.put(&e)
 }
+
+// evicted tells of an item that gave way to another. It is called with the item's
+// shard locked.
+func (h *hub) evicted(v *engine.Evicted) {
+	e := logEvent{
+		stream: protocol.WatchEvictions, kind: itemEvicted, at: time.Now(),
+		item: true, seq: v.Seq, label: v.Item.Label, class: v.Item.Class, size: v.Item.Size,
+		fetch: v.Fetched, la: v.Now - min(v.Now, v.LastAccess),
+	}
+	if v.Item.Exptime != 0 {
+		e.ttl = v.Item.Exptime - v.Now
+	}
+	e.nkey = uint8(copy(e.key[:], v.Key))
+	h.put(&e)
+}

@@ -47,7 +47,9 @@ type hub struct {
 	watchers []*watcher
 	// +checklocks:mu
 	started bool
-	stop    chan struct{}
+	// +checklocks:mu
+	noEvictions func() // ends being told of evictions; nil: not told
+	stop        chan struct{}
 }
 
 // watcher is one client of watch.
@@ -128,6 +130,13 @@ func (h *hub) update() {
 			all |= w.streams
 		}
 	}
+	switch evictions := all&protocol.WatchEvictions != 0; {
+	case evictions && h.noEvictions == nil:
+		h.noEvictions = h.srv.eng.OnEvict(h.evicted)
+	case !evictions && h.noEvictions != nil:
+		h.noEvictions()
+		h.noEvictions = nil
+	}
 	for {
 		old := h.wanted.Load()
 		if h.wanted.CompareAndSwap(old, old&streamDetail|uint32(all)) {
@@ -153,6 +162,10 @@ func (h *hub) remove(w *watcher) {
 func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.noEvictions != nil {
+		h.noEvictions()
+		h.noEvictions = nil
+	}
 	if h.started {
 		close(h.stop)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sememcached/server"
+	"sememcached/storage"
 )
 
 var (
@@ -136,4 +137,20 @@ func TestWatchLimits(t *testing.T) {
 	c.ask("watch\r\n", "WATCHER_TOO_MANY log watcher limit reached\r\n")
 	off := start(t, plan{set: server.Settings{NoWatch: true}})
 	off.dial().ask("watch\r\n", "CLIENT_ERROR watch commands not allowed\r\n")
+}
+
+// TestWatchEvictions: items that give way to others.
+func TestWatchEvictions(t *testing.T) {
+	r := start(t, plan{store: storage.Config{Limit: 2 << 20}})
+	w, c := r.dial(), r.dial()
+	w.ask("watch evictions\r\n", "OK\r\n")
+	value := strings.Repeat("v", 1000)
+	for i := range 4000 {
+		c.send(fmt.Sprintf("set e:%d 0 0 1000 noreply\r\n%s\r\n", i, value))
+	}
+	c.ask("mn\r\n", "MN\r\n")
+	line := w.line()
+	if !regexp.MustCompile(`^type=eviction key=e%3A\d+ fetch=no ttl=-1 la=\d+ clsid=12 size=1000\n$`).MatchString(line) {
+		t.Errorf("got %q", line)
+	}
 }

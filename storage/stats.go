@@ -97,6 +97,7 @@ func (sh *Shard) countEviction(it Item, now uint32) (alive bool) {
 		}
 		return false
 	}
+	sh.s.evicted(it, now)
 	sh.stats.evictions++
 	c.Evicted++
 	sh.count(hd.label).evictions++

@@ -46,6 +46,7 @@ type Store struct {
 	timed       bool          // TimeHolds was called
 	balanceTurn atomic.Uint32 // the shard that Balance uses next
 	cas         atomic.Uint64
+	onEvict     atomic.Pointer[func(it Item, now uint32)]
 }
 
 // runs is the eviction side of items above largestChunk; their memory is the pool's.

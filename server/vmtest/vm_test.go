@@ -1,0 +1,233 @@
+//go:build vm && linux
+
+package vmtest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain is where the binary finds out what it is: a client in the guest, the
+// guest's process 1, or a test of the host.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == "client":
+		os.Exit(clientMain(os.Args[2], os.Args[3]))
+	case os.Getpid() == 1:
+		guestMain(m)
+	}
+	os.Exit(m.Run())
+}
+
+// bootTimeout is for the whole run. On two quiet cores it takes a tenth of it.
+const bootTimeout = 10 * time.Minute
+
+// TestVM boots the machine and judges what its tests report.
+func TestVM(t *testing.T) {
+	if guest {
+		t.Skip("this is the guest")
+	}
+	for _, tool := range []string{"qemu-system-x86_64", "secilc", "apt-get", "dpkg-deb", "ldd"} {
+		needTool(t, tool)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	static(t, self)
+	pattern := os.Getenv("VMTEST_RUN")
+	if pattern == "" {
+		pattern = "."
+	}
+	names := planned(t, self, pattern)
+	kernel, err := kernelImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	initrd := filepath.Join(dir, "initramfs.cpio")
+	if err := os.WriteFile(initrd, buildImage(t, dir, self), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	console := filepath.Join(dir, "console.txt")
+	out, err := boot(t, kernel, initrd, console, pattern)
+	if err != nil {
+		t.Errorf("qemu: %v", err)
+	}
+	judge(t, out, names)
+	if t.Failed() {
+		b, _ := os.ReadFile(console)
+		t.Logf("the kernel's console:\n%s", b)
+	}
+}
+
+func needTool(t *testing.T, name string) string {
+	t.Helper()
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
+		if f := filepath.Join(dir, name); exec.Command("test", "-x", f).Run() == nil {
+			return f
+		}
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is not installed", name)
+	}
+	t.Skipf("%s is not installed", name)
+	return ""
+}
+
+// static refuses a test binary that would not run without libraries.
+func static(t *testing.T, file string) {
+	t.Helper()
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Fatal("the test binary is dynamically linked: run it with CGO_ENABLED=0, as make vm does")
+		}
+	}
+}
+
+// planned lists the guest's tests.
+func planned(t *testing.T, self, pattern string) []string {
+	t.Helper()
+	out, err := exec.Command(self, "-test.list", "^TestGuest").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	re := regexp.MustCompile(pattern)
+	var names []string
+	for n := range strings.FieldsSeq(string(out)) {
+		if re.MatchString(n) {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		t.Fatalf("no test of the guest matches %q", pattern)
+	}
+	return names
+}
+
+// buildImage makes the initramfs.
+func buildImage(t *testing.T, dir, self string) []byte {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	server := filepath.Join(dir, "sememcached")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", server, ".")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	if err := policies(dir, "testdata", filepath.Join(root, "policy", "default.cil")); err != nil {
+		t.Fatal(err)
+	}
+	img := newImage()
+	add := func(name, from string) {
+		t.Helper()
+		if err := img.copy(name, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("init", self)
+	add("sememcached", server)
+	for name := range variants {
+		add("policy/"+name+".bin", filepath.Join(dir, name+".bin"))
+	}
+	for into, pattern := range map[string]string{
+		"micro": filepath.Join(root, "policy", "testdata", "micro", "*.v33.bin"),
+		"chat":  filepath.Join(root, "testdata", "chat", "*.chat"),
+	} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files (%v)", pattern, err)
+		}
+		for _, f := range files {
+			add(into+"/"+filepath.Base(f), f)
+		}
+	}
+	nl := needTool(t, "netlabelctl")
+	if err := img.program(nl); err != nil {
+		t.Fatal(err)
+	}
+	add("netlabelctl", nl)
+	return img.bytes()
+}
+
+// boot runs the machine until it powers off, and returns what came over the
+// second serial line.
+func boot(t *testing.T, kernel, initrd, console, pattern string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot",
+		"-display", "none", "-monitor", "none", "-serial", "file:"+console, "-serial", "stdio",
+		"-machine", "pc", "-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "1",
+		"-kernel", kernel, "-initrd", initrd,
+		"-append", "console=ttyS0 quiet panic=-1 security=selinux enforcing=1 vmtest="+pattern)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	cmd.Stderr = os.Stderr
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	var out bytes.Buffer
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		line := strings.TrimRight(lines.Text(), "\r")
+		out.WriteString(line + "\n")
+		if testing.Verbose() {
+			fmt.Printf("  | %6.1fs %s\n", time.Since(began).Seconds(), line)
+		}
+	}
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no end after %v", bootTimeout)
+	}
+	s := cmd.ProcessState
+	t.Logf("the machine ran %.1f s, %.1f s of a processor", time.Since(began).Seconds(), (s.UserTime() + s.SystemTime()).Seconds())
+	return out.String(), err
+}
+
+var (
+	planLine   = regexp.MustCompile(`(?m)^@@PLAN (\d+)$`)
+	endLine    = regexp.MustCompile(`(?m)^@@END status=(\d+)$`)
+	resultLine = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (TestGuest\w*) `)
+)
+
+// judge compares the plan, the results and the end mark with what was planned.
+func judge(t *testing.T, out string, names []string) {
+	results := map[string]string{}
+	for _, m := range resultLine.FindAllStringSubmatch(out, -1) {
+		results[m[2]] = m[1]
+	}
+	if m := planLine.FindStringSubmatch(out); m == nil || m[1] != fmt.Sprint(len(names)) {
+		t.Errorf("the machine's plan: expected %d tests, found %v", len(names), m)
+	}
+	if m := endLine.FindStringSubmatch(out); m == nil || m[1] != "0" {
+		t.Errorf("the machine's end mark: expected status 0, found %v", m)
+	}
+	for _, n := range names {
+		t.Run(n, func(t *testing.T) {
+			if r := results[n]; r != "PASS" {
+				t.Errorf("expected PASS, found %q", r)
+			}
+		})
+	}
+	if t.Failed() && !testing.Verbose() {
+		t.Logf("the machine's output:\n%s", out)
+	}
+}
