@@ -11,7 +11,7 @@ PORT     ?= 11211
 # server itself needs none of them.
 APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev \
        semodule-utils policycoreutils policycoreutils-python-utils \
-       selinux-policy-default selinux-policy-mls \
+       selinux-policy-default selinux-policy-mls selinux-policy-dev m4 \
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
        $(shell command -v npm >/dev/null || echo nodejs npm) \
        netcat-openbsd strace gcc libc6-dev make
@@ -84,6 +84,7 @@ bench-guard: build ## a minute side by side; fails below floors far from the noi
 policies: ## rebuild the compiled policies (default policy and test policies)
 	secilc -M true -c 33 -o policy/default.bin -f /dev/null policy/default.cil
 	sh policy/testdata/rebuild.sh
+	for p in site old other; do secilc -M true -c 33 -o docs/examples/$$p.policy -f /dev/null docs/examples/$$p.cil || exit 1; done
 
 # go test's own lines come last.
 ci: deps-test lint build ## what continuous integration runs

@@ -26,7 +26,11 @@ var ErrMissing = errors.New("not installed")
 
 // Build returns the path of the compiled policy of a flavor, default or mls,
 // version 33, with the CIL of file added.
-func Build(flavor, cil string) (string, error) {
+func Build(flavor, cil string) (string, error) { return BuildAs("kv", flavor, cil) }
+
+// BuildAs is Build for policies that are kept beside each other, each under a
+// name of its own.
+func BuildAs(name, flavor, cil string) (string, error) {
 	root, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -40,7 +44,7 @@ func Build(flavor, cil string) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(root, "sememcached-policy-test", flavor+"_"+strings.ReplaceAll(string(version), ":", "_"))
-	want, file := filepath.Join(dir, "kv.cil"), filepath.Join(dir, "kv.v33.bin")
+	want, file := filepath.Join(dir, name+".cil"), filepath.Join(dir, name+".v33.bin")
 	if old, err := os.ReadFile(want); err == nil && string(old) == string(added) {
 		if _, err := os.Stat(file); err == nil {
 			return file, nil
