@@ -14,13 +14,14 @@ APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev 
        selinux-policy-default selinux-policy-mls selinux-policy-dev m4 \
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
        $(shell command -v npm >/dev/null || echo nodejs npm) \
-       netcat-openbsd strace gcc libc6-dev make
+       netcat-openbsd strace gcc libc6-dev make \
+       qemu-system-x86 netlabel-tools
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test race lint fuzz fuzz-short bench policies ci soak clean
+.PHONY: help deps deps-test build run test race lint fuzz fuzz-short bench policies vm ci soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +93,9 @@ ci: deps-test lint build ## what continuous integration runs
 	$(MAKE) fuzz FUZZTIME=20s
 	@echo "checked without an oracle:"; $(GO) test -count=1 -v -run '^TestVersions34And35$$' ./policy | grep 'no oracle'
 	$(GO) test -count=1 ./...
+
+vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs apt-get download)
+	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout 20m -run '^TestVM$$' ./server/vmtest
 
 soak: build ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak

@@ -34,6 +34,7 @@ var rules = map[string]struct {
 	"engine":             {ours: "policy avc mac storage"},
 	"engine/enginetest":  {ours: "policy avc mac storage engine"},
 	"server":             {ours: "policy avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd"},
+	"server/vmtest":      {ours: "policy internal/chat", others: "golang.org/x/sys"},
 	"internal/chat":      {},
 	"internal/debpolicy": {},
 	"bench":              {ours: "policy avc mac storage engine protocol server bench/load bench/rig", others: "golang.org/x/sys"},
