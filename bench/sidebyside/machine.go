@@ -95,10 +95,15 @@ func commandLine(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// plainCommand is a server's command without the directory of its binary.
+// plainCommand is a server's command without the directories of its files.
 func plainCommand(s string) string {
-	bin, rest, _ := strings.Cut(s, " ")
-	return strings.TrimSpace(filepath.Base(bin) + " " + rest)
+	words := strings.Fields(s)
+	for i, w := range words {
+		if i == 0 || strings.HasPrefix(w, "/") {
+			words[i] = filepath.Base(w)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func describe(s *settings) string {

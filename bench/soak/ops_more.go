@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -112,8 +113,7 @@ func (c *client) opRelabel(k string) op {
 			return err
 		}
 		switch {
-		case s == denied || c.scarce && strings.HasPrefix(s, outOfMemory):
-			// The administrator may do it: there is no number left for the label.
+		case s == denied && c.numbersShort() || c.scarce && strings.HasPrefix(s, outOfMemory):
 			c.w.counts.full.Add(1)
 			return nil
 		case s != "RELABELED" && s != "NOT_FOUND":
@@ -126,6 +126,17 @@ func (c *client) opRelabel(k string) op {
 		c.w.counts.labels.Add(1)
 		return nil
 	}}
+}
+
+// numbersShort says whether a denial can be for want of a number for a new label.
+// All others are failures: the administrator may do everything.
+func (c *client) numbersShort() (short bool) {
+	c.server.Monitor.Stats(func(name, value string) {
+		if n, err := strconv.Atoi(value); err == nil && name == "mac_sids" {
+			short = n >= maxLabels*3/4
+		}
+	})
+	return short
 }
 
 // opPlain is a command that touches no item.

@@ -213,7 +213,7 @@ func (w *world) watch() {
 
 func (w *world) report() {
 	n := &w.counts
-	w.printf("%s  commands %d batches %d connections %d; broken off %d, half closed %d, slow %d, broken input %d, endless lines %d; foreign reads refused %d, evicted %d, expired %d, flushes %d, labels %d (refused for want of numbers %d), reloads %d",
+	w.printf("%s  commands %d batches %d connections %d; broken off %d, half closed %d, slow %d, broken input %d, endless lines %d; foreign reads refused %d, evicted %d, expired %d, flushes %d, labels %d (refused for want of numbers or memory %d), reloads %d",
 		time.Now().UTC().Format("15:04:05"), n.commands.Load(), n.batches.Load(), n.connections.Load(), n.breaks.Load(), n.halfCloses.Load(),
 		n.slow.Load(), n.broken.Load(), n.endless.Load(), n.denied.Load(), n.gone.Load(), n.expired.Load(), n.flushes.Load(), n.labels.Load(), n.full.Load(), n.reloads.Load())
 }
