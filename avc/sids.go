@@ -30,6 +30,7 @@ type SIDs struct {
 	byString map[string]SID // +checklocks:mu
 	next     SID            // +checklocks:mu the lowest number never given out
 	free     []SID          // +checklocks:mu
+	onFree   func(SID)      // told of freed numbers; nil: nobody
 	fates    map[SID]fate   // +checklocks:mu the ones on the way out
 	pressure func()         // +checklocks:mu
 }
@@ -181,6 +182,36 @@ func (t *SIDs) Sweep(now, passed uint64, live func(SID) bool) (freed, leaving in
 	}
 	idle = idle[:n]
 
+	gone, leaving := t.advance(idle, now, passed)
+	// Between context and context nobody has the number: what others keep by it
+	// can be thrown away.
+	t.mu.Lock()
+	tell := t.onFree
+	t.mu.Unlock()
+	if tell != nil {
+		for _, s := range gone {
+			tell(s)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free = append(t.free, gone...)
+	t.used.Add(-int64(len(gone)))
+	return len(gone), leaving
+}
+
+// OnFree names a function that is told of every number whose context is gone,
+// before the number may be given to another one. It is called by Sweep, without
+// locks.
+func (t *SIDs) OnFree(fn func(SID)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.onFree = fn
+}
+
+// advance moves the idle SIDs one stage further, and returns those whose last
+// stage has ended, and how many are on their way.
+func (t *SIDs) advance(idle []SID, now, passed uint64) (gone []SID, leaving int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// Whatever was held again since its stage began starts anew.
@@ -209,12 +240,10 @@ func (t *SIDs) Sweep(now, passed uint64, live func(SID) bool) (freed, leaving in
 			delete(t.fates, s)
 			delete(t.byString, *sl.context.Load())
 			sl.context.Store(nil)
-			t.free = append(t.free, s)
-			t.used.Add(-1)
-			freed++
+			gone = append(gone, s)
 		}
 	}
-	return freed, len(t.fates)
+	return gone, len(t.fates)
 }
 
 // unreferenced lists the SIDs without references.

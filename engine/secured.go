@@ -73,6 +73,7 @@ func New(cfg Config) *Secured {
 	}
 	e.started = e.clock() - startOffset
 	e.flushes.eng = e
+	cfg.Monitor.SIDs().OnFree(func(s avc.SID) { cfg.Store.ForgetLabel(uint32(s)) })
 	cfg.Monitor.SetLive(func(s avc.SID) bool { return cfg.Store.LabelItems(uint32(s)) > 0 })
 	return e
 }

@@ -105,7 +105,7 @@ func (e *Secured) StatsLabels(c *Call, emit func(name, value string)) {
 		return true
 	})
 	for _, r := range rows {
-		if e.off || !e.visible(c, r.label) {
+		if e.off || sids.String(r.label) == "" || !e.visible(c, r.label) {
 			continue
 		}
 		ctx := sids.String(r.label)

@@ -314,9 +314,17 @@ func (m *Monitor) answer(g *Generation, q Question) Answer {
 		m.n.failures.Add(1)
 		m.complain(a.Err)
 	}
-	m.remember(q, a)
+	if !errors.Is(a.Err, errNumberless) {
+		m.remember(q, a)
+	}
 	return a
 }
+
+// errNumberless: a SID of the question has no context, because its number has
+// been freed. Only background work can come to ask about such a number. The
+// answer denies and is not remembered: the number may be another context's in a
+// moment, within the same generation.
+var errNumberless = fmt.Errorf("%w: the label is gone", ErrInvalidContext)
 
 // complain logs failures, at most one a second.
 func (m *Monitor) complain(err error) {
@@ -341,13 +349,24 @@ func (m *Monitor) compute(g *Generation, q Question) (a Answer) {
 	var err error
 	switch q.Kind {
 	case AskAccess:
-		a.Decision, err = g.dec.Access(m.sids.String(q.Source), m.sids.String(q.Target), q.Class)
+		source, target := m.sids.String(q.Source), m.sids.String(q.Target)
+		if source == "" || target == "" {
+			return Answer{Seq: g.Seq, Decision: avc.Nobody(), Err: errNumberless}
+		}
+		a.Decision, err = g.dec.Access(source, target, q.Class)
 	case AskCreate:
+		if m.sids.String(q.Source) == "" {
+			return Answer{Seq: g.Seq, Err: errNumberless}
+		}
 		ctx, err = m.newLabel(g, q)
 	case AskContext:
 		ctx, err = canonicalize(g.dec, q.Text)
 	case AskTransition:
-		err = g.dec.Transition(m.sids.String(q.Source), m.sids.String(q.Target), m.sids.String(q.Task), avc.ClassItem)
+		source, target, task := m.sids.String(q.Source), m.sids.String(q.Target), m.sids.String(q.Task)
+		if source == "" || target == "" || task == "" {
+			return Answer{Seq: g.Seq, Err: errNumberless}
+		}
+		err = g.dec.Transition(source, target, task, avc.ClassItem)
 	default:
 		err = fmt.Errorf("%w: no such question", ErrUndecided)
 	}

@@ -23,3 +23,13 @@ func (sh *Shard) Bump(it Item) { touchRecent(it.head()) }
 // Pinned reports whether somebody is sending the item's bytes: they must not
 // change then.
 func (it Item) Pinned() bool { return it.head().state&statePinned != 0 }
+
+// ForgetLabel zeroes the hits and evictions of a label that no item has any more:
+// its number is about to be another label's.
+func (s *Store) ForgetLabel(label uint32) {
+	s.LabelItems(label) // takes in what the shards have counted
+	if l := s.labels.get(label); l != nil {
+		l.hits.Store(0)
+		l.evictions.Store(0)
+	}
+}
