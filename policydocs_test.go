@@ -96,7 +96,7 @@ func TestPolicyAuthors(t *testing.T) {
 			t.Fatalf("%s:%d: %v\n%s\n%s", page, b.line, err, output, log)
 		}
 	}
-	if commands < 14 || compared < 35 {
-		t.Errorf("expected at least 14 blocks of commands and 35 lines of output, found %d and %d", commands, compared)
+	if commands < 13 || compared < 35 {
+		t.Errorf("expected at least 13 blocks of commands and 35 lines of output, found %d and %d", commands, compared)
 	}
 }
