@@ -22,6 +22,7 @@ type Crawler struct {
 	// +checklocks:mu
 	stop chan struct{} // nil: off
 	kick chan struct{}
+	wait sync.WaitGroup // for passes to end
 }
 
 // crawlEvery is the time between two passes that nobody asked for.
@@ -41,8 +42,9 @@ func (c *Crawler) Start() bool {
 	if c.stop != nil {
 		return false
 	}
-	c.stop = make(chan struct{})
-	go c.run(c.stop)
+	stop := make(chan struct{})
+	c.stop = stop
+	c.wait.Go(func() { c.run(stop) })
 	return true
 }
 
@@ -54,6 +56,13 @@ func (c *Crawler) Stop() {
 		close(c.stop)
 		c.stop = nil
 	}
+}
+
+// Close turns the crawler off and returns when it does not look at the store any
+// more. It is not started again.
+func (c *Crawler) Close() {
+	c.Stop()
+	c.wait.Wait()
 }
 
 // On says whether the crawler is on.
@@ -108,16 +117,18 @@ func (c *Crawler) pass(stop chan struct{}) {
 			return
 		}
 		if checked == 0 {
+			select {
+			case <-stop:
+				return
+			default:
+			}
 			continue
 		}
 		c.running.Store(true)
 		select {
 		case <-stop:
 			return
-		default:
-		}
-		if us := c.pause.Load(); us > 0 {
-			time.Sleep(time.Duration(us) * time.Microsecond)
+		case <-time.After(time.Duration(c.pause.Load()) * time.Microsecond):
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (l *loop) goOnDump(c *conn) outcome {
 			return done
 		default:
 			c.stage = stageDumping
-			if st := l.eng.Background(l.worker, &c.call, func() { l.srv.fillDump(d) }); st == engine.Pending {
+			if st := l.eng.Background(l.worker, &c.call, l.srv.helper(func() { l.srv.fillDump(d) })); st == engine.Pending {
 				return park
 			}
 		}

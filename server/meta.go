@@ -249,7 +249,9 @@ func (l *loop) deletePrefix(c *conn, r *protocol.Request) outcome {
 		// The helper may outlive the connection: it gets a client of its own.
 		l.eng.Known(l.worker, &c.call)
 		n, client, prefix := new(uint64), c.client, bytes.Clone(r.Key)
-		fn := func() { *n = l.eng.DeletePrefix(&engine.Call{Client: &client, Op: engine.OpDeletePrefix}, prefix) }
+		fn := l.srv.helper(func() {
+			*n = l.eng.DeletePrefix(&engine.Call{Client: &client, Op: engine.OpDeletePrefix}, prefix)
+		})
 		c.removed, c.stage = n, 1
 		if st := l.eng.Background(l.worker, &c.call, fn); st == engine.Pending {
 			return park

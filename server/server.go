@@ -38,6 +38,11 @@ type Server struct {
 	knobs   *knobs
 	detail  detail
 	hub     hub
+
+	// helpers is held, for reading, by goroutines that look at the store for a
+	// connection; Serve returns when there are none.
+	helpers sync.RWMutex
+	ended   bool // +checklocks:helpers
 	crawler *engine.Crawler
 
 	mu sync.Mutex
@@ -152,7 +157,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.verbose.start(os.Stderr)
 	defer s.verbose.close()
 	s.crawler.Start()
-	defer s.crawler.Stop()
+	defer s.crawler.Close()
 
 	if n := s.set.Threads + 2; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
@@ -207,7 +212,22 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.haltLoops()
 	group.Wait()
 	s.hub.close()
+	s.helpers.Lock()
+	s.ended = true
+	s.helpers.Unlock()
 	return nil
+}
+
+// helper is fn for a helper goroutine: it is not run when Serve has ended, and
+// Serve does not end while it runs.
+func (s *Server) helper(fn func()) func() {
+	return func() {
+		s.helpers.RLock()
+		defer s.helpers.RUnlock()
+		if !s.ended {
+			fn()
+		}
+	}
 }
 
 // Shutdown makes Serve return. With graceful, no connection is accepted any

@@ -123,7 +123,7 @@ func (l *loop) serveStats(c *conn, r *protocol.Request, a *protocol.Admin) outco
 		c.job, c.stage = j, stageComputing
 		// The helper may outlive the connection: it gets a client of its own.
 		client, kind := c.client, *a
-		fn := func() { l.srv.compute(j, &kind, &client) }
+		fn := l.srv.helper(func() { l.srv.compute(j, &kind, &client) })
 		if st := l.eng.Background(l.worker, &c.call, fn); st != engine.Pending {
 			fn()
 		} else {

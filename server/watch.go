@@ -50,6 +50,7 @@ type hub struct {
 	// +checklocks:mu
 	noEvictions func() // ends being told of evictions; nil: not told
 	stop        chan struct{}
+	ended       sync.WaitGroup
 }
 
 // watcher is one client of watch.
@@ -115,7 +116,7 @@ func (h *hub) add(l *loop, c *conn, streams protocol.Streams) *watcher {
 		h.started = true
 		h.events = make(chan logEvent, watchQueue)
 		h.stop = make(chan struct{})
-		go h.run(h.events, h.stop)
+		h.ended.Go(func() { h.run(h.events, h.stop) })
 	}
 	h.update()
 	return w
@@ -160,6 +161,7 @@ func (h *hub) remove(w *watcher) {
 
 // close ends the hub's goroutine, when no loop runs any more.
 func (h *hub) close() {
+	defer h.ended.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.noEvictions != nil {

@@ -122,6 +122,31 @@ func readAudit() error {
 	return nil
 }
 
+// enableAudit switches the audit subsystem on or off, as auditctl -e does. Off, it
+// still passes AVC records on, but no other record of a program's.
+func enableAudit(t *testing.T, on bool) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_AUDIT)
+	must(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	msg := make([]byte, unix.NLMSG_HDRLEN+40) // struct audit_status
+	ne := binary.NativeEndian
+	ne.PutUint32(msg, uint32(len(msg)))
+	ne.PutUint16(msg[4:], 1001) // AUDIT_SET
+	ne.PutUint16(msg[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	ne.PutUint32(msg[unix.NLMSG_HDRLEN:], 1) // AUDIT_STATUS_ENABLED
+	if on {
+		ne.PutUint32(msg[unix.NLMSG_HDRLEN+4:], 1)
+	}
+	must(t, unix.Sendto(fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	var reply [256]byte
+	n, _, err := unix.Recvfrom(fd, reply[:], 0)
+	must(t, err)
+	if n < unix.NLMSG_HDRLEN+4 || ne.Uint16(reply[4:]) != unix.NLMSG_ERROR || ne.Uint32(reply[unix.NLMSG_HDRLEN:]) != 0 {
+		t.Fatalf("AUDIT_SET: % x", reply[:n])
+	}
+}
+
 // server is a running sememcached.
 type server struct {
 	cmd    *exec.Cmd
@@ -131,7 +156,7 @@ type server struct {
 }
 
 // startServer starts the real server in its domain and waits until it listens.
-// With no other place for audit lines among args they go to auditLog.
+// It runs as root unless args begin with -u.
 func startServer(t *testing.T, args ...string) *server {
 	t.Helper()
 	_ = os.Remove(auditLog)
@@ -139,7 +164,11 @@ func startServer(t *testing.T, args ...string) *server {
 	const pidfile = "/run/kv.pid"
 	_ = os.Remove(pidfile)
 	s := &server{log: newLines(), exited: make(chan struct{})}
-	s.cmd = exec.Command("/sememcached", append([]string{"-u", "root", "-t", "2", "-A", "--mac=kernel", "-P", pidfile}, args...)...)
+	as := "root"
+	if len(args) > 1 && args[0] == "-u" {
+		as, args = args[1], args[2:]
+	}
+	s.cmd = exec.Command("/sememcached", append([]string{"-u", as, "-t", "2", "-A", "--mac=kernel", "-P", pidfile}, args...)...)
 	if !strings.Contains(strings.Join(args, " "), "--listen=") {
 		s.cmd.Args = append(s.cmd.Args, "-s", socketPath)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"sememcached/internal/chat"
 )
 
@@ -36,15 +38,22 @@ func TestGuestPeers(t *testing.T) {
 	}
 }
 
-// TestGuestTCP: over TCP without labels the contexts file decides.
+// TestGuestTCP: over TCP without labels the contexts file decides, and without a
+// line there the client is unlabeled. SIGHUP reads the file again.
 func TestGuestTCP(t *testing.T) {
 	inGuest(t)
-	must(t, os.WriteFile("/run/contexts", []byte("client cidr:127.0.0.1/32 "+domain("kv_reader_t", "s0:c7")+"\n"), 0o600))
-	startServer(t, "--listen=127.0.0.1", "-p", "11300", "--contexts", "/run/contexts")
+	must(t, os.WriteFile("/run/contexts", []byte("client cidr:127.0.0.2/32 "+domain("kv_reader_t", "s0:c7")+"\n"), 0o600))
+	s := startServer(t, "--listen=127.0.0.1", "-p", "11300", "--contexts", "/run/contexts")
 	c, err := dialAs(domain("kv_client_t", "s0:c1"), "tcp", "127.0.0.1:11300")
 	must(t, err)
 	c.t = t
 	defer c.Close()
+	c.want("mac whoami\r\n", "MAC "+object("unlabeled_t", "s0")+"\r\n")
+	c.want("set k 0 0 1\r\nx\r\n", accessDenied)
+	from := s.log.len()
+	must(t, os.WriteFile("/run/contexts", []byte("client cidr:127.0.0.1/32 "+domain("kv_reader_t", "s0:c7")+"\n"), 0o600))
+	must(t, s.cmd.Process.Signal(unix.SIGHUP))
+	s.log.wait(t, from, "reloaded: ")
 	c.want("mac whoami\r\n", "MAC "+domain("kv_reader_t", "s0:c7")+"\r\n")
 	c.want("set k 0 0 1\r\nx\r\n", accessDenied)
 }
@@ -249,6 +258,8 @@ func TestGuestAudit(t *testing.T) {
 	if text := audited.String()[from:]; strings.Contains(text, "{ append }") {
 		t.Error("dontaudit was not followed")
 	}
+	enableAudit(t, true)
+	defer enableAudit(t, false)
 	from = audited.len()
 	load(t, "main")
 	admin.ask("get x\r\n")
@@ -259,4 +270,20 @@ func TestGuestAudit(t *testing.T) {
 	if n := admin.stat("mac_audit_failures"); n != "0" {
 		t.Errorf("%s audit failures", n)
 	}
+}
+
+// TestGuestUnprivileged: a server that has given up root asks the kernel all the
+// same. Without the capability to write audit records it says so once, and they go to its
+// standard error.
+func TestGuestUnprivileged(t *testing.T) {
+	inGuest(t)
+	must(t, os.Chmod("/run", 0o777))
+	s := startServer(t, "-u", "nobody", "-a", "777")
+	client, reader := dial(t, domain("kv_client_t", "s0")), dial(t, domain("kv_reader_t", "s0"))
+	client.want("set k 0 0 1\r\nx\r\n", "STORED\r\n")
+	reader.want("get k\r\nset k 0 0 1\r\ny\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n"+accessDenied)
+	s.log.wait(t, 0, "level=ERROR", "audit records cannot be written", "operation not permitted")
+	s.log.wait(t, 0, "type=USER_AVC", "denied  { write }", domain("kv_reader_t", "s0"))
+	load(t, "moved")
+	reader.want("get k\r\nset k 0 0 1\r\ny\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n"+accessDenied)
 }

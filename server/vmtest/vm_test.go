@@ -175,7 +175,7 @@ func boot(t *testing.T, kernel, initrd, console, pattern string) (string, error)
 		"-display", "none", "-monitor", "none", "-serial", "file:"+console, "-serial", "stdio",
 		"-machine", "pc", "-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "1",
 		"-kernel", kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 security=selinux enforcing=1 audit=1 vmtest="+pattern)
+		"-append", "console=ttyS0 quiet panic=-1 security=selinux enforcing=1 vmtest="+pattern)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", err
