@@ -32,6 +32,9 @@ func TestAnswers(t *testing.T) {
 // fromTwo marks the cases whose answers depend on the first unique being 2.
 var fromTwo = regexp.MustCompile(`cas=| c\d| C\d`)
 
+// timed marks those that tell a time to live.
+var timed = regexp.MustCompile(` t\d`)
+
 func testAnswers(t *testing.T, path string) (cases int) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -65,11 +68,19 @@ func testAnswers(t *testing.T, path string) (cases int) {
 				pieces = append(pieces, 1)
 			}
 			for _, piece := range pieces {
-				r := shared
-				if fromTwo.Match(want) || fromTwo.Match(input) {
-					r = start(t, plan{set: set})
+				var got []byte
+				var err error
+				// A second may pass between a store and the look at its time to live.
+				for try := 0; try < 3; try++ {
+					r := shared
+					if fromTwo.Match(want) || fromTwo.Match(input) {
+						r = start(t, plan{set: set})
+					}
+					if got, err = r.exchange(input, piece, len(want), closes); err == nil && bytes.Equal(got, want) || !timed.Match(want) {
+						break
+					}
 				}
-				if got, err := r.exchange(input, piece, len(want), closes); err != nil || !bytes.Equal(got, want) {
+				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("%s:%d: %.200q in pieces of %d:\ngot  %.300q %v\nwant %.300q", path, n, input, piece, got, err, want)
 				}
 			}
