@@ -67,7 +67,7 @@ func explainQuery(f *pflag.FlagSet, qf queryFlags, line string, args []string) (
 	}
 	e, ok := policy.ParseAudit(line)
 	if !ok {
-		return policy.Query{}, errors.New("--line: expected a line as avc:  denied  { read } ... scontext=... tcontext=... tclass=...")
+		return policy.Query{}, errors.New("--line: expected avc:  denied  { PERM } with scontext=, tcontext= and tclass= behind it")
 	}
 	return e.Query, noArguments(args)
 }

@@ -35,12 +35,23 @@ const (
 
 // paints are what begins a line that has a colour.
 var paints = []struct{ prefix, colour string }{
-	{"allowed", green}, {"denied, not enforced", yellow}, {"denied", red}, {"error", red},
-	{"ok ", green}, {"not ok ", red},
-	{"now allowed", green}, {"still denied", red}, {"cannot tell", yellow},
-	{"  gained ", green}, {"  lost ", red},
-	{"create  allowed", green}, {"create  denied", red}, {"write   allowed", green}, {"write   denied", red},
-	{"relabel allowed", green}, {"relabel denied", red},
+	{"allowed", green},
+	{"denied, not enforced", yellow},
+	{"denied", red},
+	{"error", red},
+	{"ok ", green},
+	{"not ok ", red},
+	{"now allowed", green},
+	{"still denied", red},
+	{"cannot tell", yellow},
+	{"  gained ", green},
+	{"  lost ", red},
+	{"create  allowed", green},
+	{"create  denied", red},
+	{"write   allowed", green},
+	{"write   denied", red},
+	{"relabel allowed", green},
+	{"relabel denied", red},
 }
 
 // write writes text, on a terminal with its answers in colour.
