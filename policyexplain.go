@@ -14,6 +14,7 @@ var explainTool = &tool{
 	synopsis: []string{
 		"explain [-P FILE] -s CONTEXT -t CONTEXT -c CLASS -p PERM[,PERM...] [--boolean NAME=on]... [--json]",
 		"explain [-P FILE] --line AUDITLINE [--json]",
+		"explain --server ADDR -k KEY -p PERM[,PERM...]",
 	},
 	summary: "every reason for the answer, and what would change it",
 	about: `Answers as check does, with every reason in order. For what is denied: an invalid
@@ -29,6 +30,11 @@ setsebool.
 
 --line takes a denial as it stands in the log of a server, of the kernel or of
 ausearch --raw, in quotes.
+
+--server asks a running server (host:port, or the path of a UNIX socket) about its
+own state, policy and booleans: why this very connection may or may not use the
+permissions on an item. The connection needs kv_server config. Where the server's
+kernel decides, take the line of the audit log.
 `,
 	exit: "0 allowed, 1 denied, 2 error",
 	examples: []example{
@@ -39,9 +45,17 @@ ausearch --raw, in quotes.
 	},
 	setup: func(f *pflag.FlagSet) func(*terminal, []string) error {
 		pf, qf := addPolicyFlags(f), addQueryFlags(f)
+		server := f.String("server", "", "ask a running server (`address`)")
+		key := f.StringP("key", "k", "", "key of an item of the server (`key`)")
 		line := f.String("line", "", "a denial out of an audit log, instead of -s -t -c -p (`text`)")
 		asJSON := f.Bool("json", false, "for programs")
 		return func(t *terminal, args []string) error {
+			if *server != "" {
+				if *key == "" || len(*qf.perms) == 0 || f.NFlag() > 3 {
+					return errors.New("--server takes -k and -p, and nothing else")
+				}
+				return explainByServer(t, *server, *key, *qf.perms)
+			}
 			q, err := explainQuery(f, qf, *line, args)
 			if err != nil {
 				return err

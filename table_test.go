@@ -55,6 +55,7 @@ var tableRows = []tableRow{
 	{command: protocol.Delete, op: engine.OpDelete, send: "delete k\r\n", exists: avc.Remove, present: "DELETED\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n", noreply: true},
 	{command: protocol.MacLabel, op: engine.OpLabel, send: "mac label k\r\n", exists: avc.Getattr, present: "LABEL k system_u:object_r:kv_item_t:s0\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
 	{command: protocol.MacCheck, op: engine.OpCheck, send: "mac check k getattr\r\n", exists: avc.Getattr, present: "ALLOWED getattr\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
+	{command: protocol.MacExplain, op: engine.OpExplain, send: "mac explain k getattr\r\n", server: avc.ServerConfig, present: "EXPLAIN k *"},
 	{command: protocol.MacRelabel, op: engine.OpRelabel, send: "mac relabel k system_u:object_r:kv_session_t:s0\r\n", exists: avc.Getattr | avc.Setattr | avc.RelabelFrom, present: "RELABELED\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n", noreply: true},
 	{command: protocol.Relabel, op: engine.OpRelabel, send: "relabel k system_u:object_r:kv_session_t:s0\r\n", exists: avc.Getattr | avc.Setattr | avc.RelabelFrom, present: "RELABELED\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n", noreply: true},
 	{command: protocol.MacCreate, op: engine.OpCreateContext, send: "mac create system_u:object_r:kv_session_t:s0\r\n", absent: avc.Create, present: "OK\r\n", create: accessDenied},
@@ -145,7 +146,7 @@ func TestCommandTable(t *testing.T) {
 		})
 	}
 	t.Logf("%d cases", cases)
-	const planned = 213
+	const planned = 215
 	if cases != planned {
 		t.Errorf("%d cases were run, the plan is %d", cases, planned)
 	}

@@ -159,11 +159,12 @@ type Interface interface {
 	// Authorize asks for the kv_server permissions of Call.Op. OK or Denied or Pending.
 	Authorize(w *Worker, c *Call) Status
 
-	// Whoami, Label, Check, Relabel and CreateContext serve the mac commands.
+	// Whoami, Label, Check, Explain, Relabel and CreateContext serve the mac commands.
 	// Text answers (without CRLF) are in Call.Text.
 	Whoami(w *Worker, c *Call) Status
 	Label(w *Worker, c *Call) Status
 	Check(w *Worker, c *Call) Status
+	Explain(w *Worker, c *Call) Status
 	Relabel(w *Worker, c *Call) Status
 	CreateContext(w *Worker, c *Call) Status
 

@@ -39,6 +39,18 @@ func (e *Secured) Label(w *Worker, c *Call) Status {
 	return OK
 }
 
+// itemPerms reads the names of permissions of kv_item; 0 if one of them is none.
+func itemPerms(names []byte) (p avc.Perms) {
+	for _, name := range bytes.Fields(names) {
+		one, ok := avc.ClassItem.Perm(string(name))
+		if !ok {
+			return 0
+		}
+		p |= one
+	}
+	return p
+}
+
 // Check implements Interface: Call.Text is "ALLOWED <perms>" when the client
 // holds all of Call.Context's permissions on the item, else "DENIED <perms>"
 // with those that it lacks. It asks; nothing of the answer is audited.
@@ -46,14 +58,7 @@ func (e *Secured) Check(w *Worker, c *Call) Status {
 	if e.off {
 		return Disabled
 	}
-	var need avc.Perms
-	for _, name := range bytes.Fields(c.Context) {
-		p, ok := avc.ClassItem.Perm(string(name))
-		if !ok {
-			return BadPerm
-		}
-		need |= p
-	}
+	need := itemPerms(c.Context)
 	if need == 0 {
 		return BadPerm
 	}

@@ -25,6 +25,7 @@ const (
 	OpDeletePrefix
 	OpLabel
 	OpCheck
+	OpExplain
 	OpRelabel
 	OpCreateContext
 	OpFlush
@@ -74,6 +75,8 @@ var Table = [opEnd]Row{
 	OpDeletePrefix: {Name: "mdp", Exists: avc.Remove, Denial: Miss},
 	OpLabel:        {Name: "mac_label", Exists: avc.Getattr, Denial: Miss},
 	OpCheck:        {Name: "mac_check", Exists: avc.Getattr, Denial: Miss},
+	// Tells that the key exists, and why: for whoever configures the server.
+	OpExplain: {Name: "mac_explain", Server: avc.ServerConfig, Denial: Denied},
 	// relabelto and validatetrans on the new label follow these, as Denied.
 	OpRelabel: {Name: "relabel", Exists: avc.Getattr | avc.Setattr | avc.RelabelFrom, Denial: Miss},
 	// create on the label asked for.

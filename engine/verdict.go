@@ -23,6 +23,7 @@ type retry struct {
 	seq     uint64 // the generation of got
 	got     [4]answer
 	job     *job
+	explain *explanation
 	context avc.SID // canonical SID of Call.Context in generation seq; retained
 	bad     Status  // why Call.Context has none: BadContext, or Denied; else Failed
 }

@@ -64,6 +64,7 @@ const (
 	MacWhoami
 	MacLabel
 	MacCheck
+	MacExplain
 	MacRelabel
 	MacCreate
 	// Relabel is "relabel <key> <context>", the older spelling of MacRelabel.
@@ -127,6 +128,7 @@ var commandNames = [numCommands]string{
 	MacWhoami:  "mac whoami",
 	MacLabel:   "mac label",
 	MacCheck:   "mac check",
+	MacExplain: "mac explain",
 	MacRelabel: "mac relabel",
 	MacCreate:  "mac create",
 	Relabel:    "relabel",

@@ -51,7 +51,7 @@ func AppendRequest(dst []byte, r *Request) []byte {
 		return append(dst, "\r\n"...)
 	case MacLabel, MetaDeletePrefix:
 		dst = appendToken(dst, r.Key)
-	case MacCheck:
+	case MacCheck, MacExplain:
 		dst = appendToken(dst, r.Key)
 		dst = appendTokens(dst, r.Perms)
 	case MacRelabel, Relabel:

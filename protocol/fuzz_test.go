@@ -12,7 +12,7 @@ var textSeeds = []string{
 	"get a\r\n", "gets a b c\r\nget  d \n", "gat 10 a b\r\n", "set k 1 2 3\r\nabc\r\nget k\r\n", "set k 1 2 3 noreply\r\nabcd\r\n",
 	"cas k 0 0 1 99\r\na\r\n", "set k x 0 5\r\nhello\r\nversion\r\n", "incr n 1 noreply\r\ndecr n 18446744073709551615\r\n", "touch k -1\r\n",
 	"delete k 0 noreply\r\n", "flush_all 10 noreply\r\n", " verbosity 1\r\n", "stats settings\r\nquit\r\n", "GET / HTTP/1.1\r\n\r\n",
-	"mac check k read write\r\nmac relabel k u:object_r:t:s0 noreply\r\nmac create -\r\nrelabel k c\r\n", "lru tune 10 25 0.1 2.0\r\n",
+	"mac check k read write\r\nmac explain k read\r\nmac relabel k u:object_r:t:s0 noreply\r\nmac create -\r\nrelabel k c\r\n", "lru tune 10 25 0.1 2.0\r\n",
 	"mg Zm9v b k t v O12 q\r\n", "ms k 1 T0 F5 MS I\r\na\r\n", "md k I T30 C5 E6\r\nma n N0 J13 v MD D5\r\nme k\r\nmg k v v\r\n", "ms Zm9v 2 b x c\r\nabcd\r\n",
 	"slabs automove ratio 0.8\r\nwatch fetchers\r\nlru_crawler crawl 1,2\r\n", "set k \t 1 2\r\nab\r\n", "ab\n", "\x80\x00\r\n",
 }

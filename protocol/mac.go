@@ -5,6 +5,7 @@ package protocol
 //	mac whoami
 //	mac label <key>
 //	mac check <key> <perm>*
+//	mac explain <key> <perm>*
 //	mac relabel <key> <context> [noreply]
 //	mac create <context>|-
 //	relabel <key> <context> [noreply]
@@ -31,8 +32,11 @@ func parseMac(r *Request, relabel bool, args []byte, n int) (int, Outcome, []byt
 		r.Command = MacLabel
 		r.Key = first
 		ok = first != nil && second == nil
-	case "check":
+	case "check", "explain":
 		r.Command = MacCheck
+		if string(verb) == "explain" {
+			r.Command = MacExplain
+		}
 		r.Key = first
 		r.Perms = trimSpaces(rest)
 		ok = second != nil

@@ -17,7 +17,7 @@ var everyRequest = []string{
 	"flush_all\r\n", "verbosity 1\r\n", "version\r\n", "quit\r\n", "shutdown\r\n", "stats\r\n", "cache_memlimit 64\r\n", "slabs reassign 1 2\r\n", "lru mode flat\r\n",
 	"lru_crawler crawl all\r\n", "watch\r\n", "refresh_certs\r\n", "extstore item_size 1\r\n", "mn\r\n",
 	"mg Zm9v b k t v O12 q\r\n", "ms k 1 T0 F5 MS I\r\na\r\n", "md k I T30\r\n", "ma n N0 J13 v MD D5\r\n", "me k\r\n", "mdp k:\r\n",
-	"mac whoami\r\n", "mac label k\r\n", "mac check k read\r\n", "mac relabel k c\r\n", "mac create c\r\n", "relabel k c\r\n",
+	"mac whoami\r\n", "mac label k\r\n", "mac check k read\r\n", "mac explain k read\r\n", "mac relabel k c\r\n", "mac create c\r\n", "relabel k c\r\n",
 }
 
 var brokenRequests = []string{

@@ -20,7 +20,7 @@ import (
 // command without a row is answered ERROR.
 const mustServe = "get gets gat gats set add replace append prepend cas delete incr decr touch flush_all verbosity " +
 	"version quit shutdown stats cache_memlimit slabs lru lru_crawler refresh_certs extstore mn " +
-	"mac whoami, mac label, mac check, mac relabel, mac create, relabel"
+	"mac whoami, mac label, mac check, mac explain, mac relabel, mac create, relabel"
 
 func TestEveryCommandHasARow(t *testing.T) {
 	must := map[string]bool{}

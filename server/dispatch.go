@@ -56,6 +56,7 @@ var routes = [256]route{
 	protocol.MacWhoami:        {op: engine.OpFree, do: (*loop).macWhoami},
 	protocol.MacLabel:         {op: engine.OpLabel, do: (*loop).macLabel},
 	protocol.MacCheck:         {op: engine.OpCheck, do: (*loop).macCheck},
+	protocol.MacExplain:       {op: engine.OpExplain, do: (*loop).macExplain},
 	protocol.MacRelabel:       {op: engine.OpRelabel, do: (*loop).macRelabel},
 	protocol.Relabel:          {op: engine.OpRelabel, do: (*loop).macRelabel},
 	protocol.MacCreate:        {op: engine.OpCreateContext, do: (*loop).macCreate},
@@ -121,7 +122,7 @@ func (l *loop) bind(c *conn, r *protocol.Request) {
 		if k.Context = r.Context; k.Context == nil {
 			k.Context = ordinaryLabels
 		}
-	case protocol.MacCheck:
+	case protocol.MacCheck, protocol.MacExplain:
 		k.Context = r.Perms
 	}
 }

@@ -42,6 +42,10 @@ func (l *loop) macCheck(c *conn, r *protocol.Request) outcome {
 	return l.macText(c, r, l.eng.Check(l.worker, &c.call))
 }
 
+func (l *loop) macExplain(c *conn, r *protocol.Request) outcome {
+	return l.macText(c, r, l.eng.Explain(l.worker, &c.call))
+}
+
 func (l *loop) macRelabel(c *conn, r *protocol.Request) outcome {
 	st := l.eng.Relabel(l.worker, &c.call)
 	switch st {

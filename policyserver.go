@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// serverTimeout bounds each question to a running server.
+const serverTimeout = 10 * time.Second
+
+// maxExplanation bounds what a server may answer, in bytes.
+const maxExplanation = 1 << 20
+
+// explainByServer asks a running server about its own state: why the
+// connection that asks may or may not use permissions on an item. addr is host:port,
+// or the path of a UNIX socket.
+func explainByServer(t *terminal, addr, key string, perms []string) error {
+	network := "tcp"
+	if strings.Contains(addr, "/") {
+		network = "unix"
+	}
+	if strings.ContainsAny(key+strings.Join(perms, ""), " \r\n\x00") {
+		return errors.New("expected a key and permissions without blanks")
+	}
+	conn, err := net.DialTimeout(network, addr, serverTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(serverTimeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(conn, "mac explain %s %s\r\n", key, strings.Join(perms, " ")); err != nil {
+		return err
+	}
+	text, err := readExplanation(bufio.NewReader(conn), key)
+	if err != nil {
+		return fmt.Errorf("%s: %w", addr, err)
+	}
+	if err := t.write(text); err != nil {
+		return err
+	}
+	switch {
+	case strings.HasPrefix(text, "allowed"):
+		return nil
+	case strings.HasPrefix(text, "denied"):
+		return no()
+	}
+	return exitf(exitNoAnswer, "")
+}
+
+// readExplanation reads EXPLAIN <key> <bytes>, the text, and END.
+func readExplanation(r *bufio.Reader, key string) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimRight(line, "\r\n")
+	rest, ok := strings.CutPrefix(line, "EXPLAIN "+key+" ")
+	if !ok {
+		switch line {
+		case "NOT_FOUND":
+			return "", fmt.Errorf("no item has the key %q", key)
+		case "CLIENT_ERROR access denied":
+			return "", errors.New("access denied: mac explain needs kv_server config")
+		case "ERROR":
+			return "", errors.New("expected a sememcached with access control, found a server without mac explain")
+		}
+		return "", fmt.Errorf("expected EXPLAIN, found %q", line)
+	}
+	n, err := strconv.Atoi(rest)
+	if err != nil || n < 0 || n > maxExplanation {
+		return "", fmt.Errorf("expected a length of up to %d, found %q", maxExplanation, rest)
+	}
+	b := make([]byte, n+len("\r\nEND\r\n"))
+	if _, err := io.ReadFull(r, b); err != nil {
+		return "", err
+	}
+	text, ok := strings.CutSuffix(string(b), "\r\nEND\r\n")
+	if !ok {
+		return "", errors.New("expected END after the explanation")
+	}
+	return text, nil
+}
