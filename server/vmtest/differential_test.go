@@ -43,7 +43,7 @@ func newTwin(t *testing.T, file string, rnd *rand.Rand) *twin {
 			w.index[c] = n
 		}
 	}
-	w.contexts = w.some(150)
+	w.contexts = w.some(60)
 	return w
 }
 
@@ -236,7 +236,7 @@ func TestGuestMicro(t *testing.T) {
 			continue
 		}
 		w := newTwin(t, file, rnd)
-		w.run(120)
+		w.run(100)
 		if w.differ > 0 {
 			t.Errorf("%s: %d differences in %d questions", filepath.Base(file), w.differ, w.questions)
 		}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -254,7 +255,7 @@ func clientMain(network, addr string) int {
 		fmt.Fprintf(tester, "client: %v\n", err)
 		return 1
 	}
-	if _, err := io.WriteString(tester, "connected\n"); err != nil {
+	if _, err := fmt.Fprintf(tester, "connected %s\n", peerLabel(conn)); err != nil {
 		return 1
 	}
 	go func() {
@@ -267,6 +268,22 @@ func clientMain(network, addr string) int {
 	return 0
 }
 
+// peerLabel is the kernel's label of the other end, or why there is none.
+func peerLabel(conn net.Conn) string {
+	label := "no socket"
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				var err error
+				if label, err = unix.GetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_PEERSEC); err != nil {
+					label = err.Error()
+				}
+			})
+		}
+	}
+	return label
+}
+
 // client is a client process as seen from here: reads and writes are its
 // connection's.
 type client struct {
@@ -274,6 +291,7 @@ type client struct {
 	t       testing.TB
 	cmd     *exec.Cmd
 	context string
+	server  string // the server's label as the client sees it
 }
 
 // dialAs starts a client process in a domain.
@@ -304,10 +322,12 @@ func dialAs(context, network, addr string) (*client, error) {
 			return nil, fmt.Errorf("client %s: %w", context, err)
 		}
 	}
-	if string(line) != "connected\n" {
+	label, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "connected ")
+	if !ok {
 		_ = conn.Close()
 		return nil, fmt.Errorf("client %s: %s", context, bytes.TrimSpace(line))
 	}
+	c.server = label
 	return c, nil
 }
 

@@ -45,6 +45,9 @@ func TestGuestNetLabel(t *testing.T) {
 	must(t, err)
 	c.t = t
 	defer c.Close()
+	if want := domain("kv_server_t", "s0:c1"); c.server != want {
+		t.Errorf("the client sees the server as %s, not as %s", c.server, want)
+	}
 	c.want("set k 0 0 1\r\nx\r\nmac label k\r\n", "STORED\r\nLABEL k "+object("kv_item_t", "s0:c1")+"\r\n")
 	netlabel(t, "map del default")
 	netlabel(t, "cipsov4 del doi:5")

@@ -30,7 +30,12 @@ func TestGuestPeers(t *testing.T) {
 		domain("kv_client_t", "s0"), domain("kv_client_t", "s0:c1"), domain("kv_client_t", "s0:c1,c2"),
 		domain("kv_reader_t", "s0:c3.c5"), domain("kv_admin_t", "s0-s0:c0.c1023"), domain("loose_t", "s0"), domain("kv_server_t", "s0"),
 	} {
-		dial(t, context).want("mac whoami\r\n", "MAC "+context+"\r\n")
+		c := dial(t, context)
+		c.want("mac whoami\r\n", "MAC "+context+"\r\n")
+		// A socket that accept makes has the listener's type at the client's level.
+		if want := "system_u:system_r:kv_server_t:" + strings.SplitN(context, ":", 4)[3]; c.server != want {
+			t.Errorf("%s sees the server as %s, not as %s", context, c.server, want)
+		}
 	}
 	dial(t, "").want("mac whoami\r\n", "MAC system_u:system_r:kernel_t:s0-s0:c0.c1023\r\n")
 	if _, err := dialAs(domain("no_such_t", "s0"), "unix", socketPath); err == nil {
