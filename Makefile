@@ -91,11 +91,13 @@ policies: ## rebuild the compiled policies (default policy and test policies)
 ci: deps-test lint build ## what continuous integration runs
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=20s
+	$(MAKE) vm
 	@echo "checked without an oracle:"; $(GO) test -count=1 -v -run '^TestVersions34And35$$' ./policy | grep 'no oracle'
 	$(GO) test -count=1 ./...
 
 vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs apt-get download)
-	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout 20m -run '^TestVM$$' ./server/vmtest
+	$(GO) vet -tags vm ./server/vmtest
+	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout 20m -run '^Test(VM|Judge)$$' ./server/vmtest
 
 soak: build ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak

@@ -64,7 +64,12 @@ func TestVM(t *testing.T) {
 	if err != nil {
 		t.Errorf("qemu: %v", err)
 	}
-	judge(t, out, names)
+	for _, fault := range judge(out, names) {
+		t.Error(fault)
+	}
+	if t.Failed() && !testing.Verbose() {
+		t.Logf("the machine's output:\n%s", out)
+	}
 	if t.Failed() {
 		b, _ := os.ReadFile(console)
 		t.Logf("the kernel's console:\n%s", b)
@@ -209,25 +214,46 @@ var (
 )
 
 // judge compares the plan, the results and the end mark with what was planned.
-func judge(t *testing.T, out string, names []string) {
+func judge(out string, names []string) (faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if m := planLine.FindStringSubmatch(out); m == nil || m[1] != fmt.Sprint(len(names)) {
+		fault("the machine's plan: expected %d tests, found %q", len(names), m)
+	}
 	results := map[string]string{}
 	for _, m := range resultLine.FindAllStringSubmatch(out, -1) {
 		results[m[2]] = m[1]
 	}
-	if m := planLine.FindStringSubmatch(out); m == nil || m[1] != fmt.Sprint(len(names)) {
-		t.Errorf("the machine's plan: expected %d tests, found %v", len(names), m)
+	for _, n := range names {
+		if r := results[n]; r != "PASS" {
+			fault("%s: expected PASS, found %q", n, r)
+		}
 	}
 	if m := endLine.FindStringSubmatch(out); m == nil || m[1] != "0" {
-		t.Errorf("the machine's end mark: expected status 0, found %v", m)
+		fault("the machine's end mark: expected status 0, found %q", m)
 	}
-	for _, n := range names {
-		t.Run(n, func(t *testing.T) {
-			if r := results[n]; r != "PASS" {
-				t.Errorf("expected PASS, found %q", r)
-			}
-		})
+	return faults
+}
+
+// TestJudge: whatever is missing from what the machine says is a failure.
+func TestJudge(t *testing.T) {
+	const good = "@@PLAN 2\n=== RUN   TestGuestA\n--- PASS: TestGuestA (0.10s)\n--- PASS: TestGuestB (0.10s)\nPASS\n@@END status=0\n"
+	names := []string{"TestGuestA", "TestGuestB"}
+	if f := judge(good, names); len(f) > 0 {
+		t.Errorf("a good run: %q", f)
 	}
-	if t.Failed() && !testing.Verbose() {
-		t.Logf("the machine's output:\n%s", out)
+	for _, change := range [][2]string{
+		{"@@PLAN 2", "@@PLAN 1"},
+		{"@@PLAN 2\n", ""},
+		{"--- PASS: TestGuestB (0.10s)\n", ""},
+		{"--- PASS: TestGuestB", "--- FAIL: TestGuestB"},
+		{"--- PASS: TestGuestB", "--- SKIP: TestGuestB"},
+		{"--- PASS: TestGuestB", "    --- PASS: TestGuestB"},
+		{"status=0", "status=1"},
+		{"@@END status=0\n", ""},
+		{good, ""},
+	} {
+		if f := judge(strings.Replace(good, change[0], change[1], 1), names); len(f) == 0 {
+			t.Errorf("%q instead of %q is no fault", change[1], change[0])
+		}
 	}
 }
