@@ -8,8 +8,8 @@ import (
 	"sememcached/policy"
 )
 
-// ErrUnexplained: whoever decides cannot say why. A kernel does not; the text
-// of the error says whom to ask.
+// ErrUnexplained says that whoever decides does not say why. The text of the
+// error says whom to ask.
 var ErrUnexplained = errors.New("no explanation")
 
 // explainer is a Decider that knows its reasons.
