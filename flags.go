@@ -35,6 +35,13 @@ type options struct {
 	check    bool // --check-config
 	help     bool
 	versionQ bool
+
+	tuning        server.Tuning // of -o
+	chunkMaxGiven bool          // slab_chunk_max was among them
+	slabSizes     string        // slab_sizes as it was given
+	classSizes    []int         // slab_sizes in bytes, ascending
+	noted         []string      // names of -o that have no effect here
+	warnings      []string      // memcached's own, said at start
 }
 
 // rawFlags are the flags whose text needs a second look.
@@ -44,6 +51,7 @@ type rawFlags struct {
 	mask             string
 	macMode, macDeny string
 	booleans         []string
+	extended         []string
 	verbose          int
 	tcpGiven         bool
 }
@@ -81,6 +89,8 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&s.NoDump, "disable-dumping", "X", false, "disable stats cachedump, stats detail and lru_crawler metadump")
 	f.BoolVarP(&s.NoWatch, "disable-watch", "W", false, "disable the watch command")
 
+	f.StringArrayVarP(&r.extended, "extended", "o", nil, "comma separated list of extended options, see below; repeatable (`list`)")
+
 	f.StringVar(&r.macMode, "mac", "auto", "who decides: auto, kernel, policy or off (`mode`)")
 	f.StringVar(&o.mac.PolicyFile, "policy", "", "binary SELinux policy to decide by; none: the built-in one (`file`)")
 	f.StringArrayVar(&r.booleans, "boolean", nil, "switch a boolean of the policy, NAME=on|off; repeatable (`name=state`)")
@@ -98,7 +108,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 // parseFlags reads memcached's command line. The texts of refusals are
 // memcached's where it has one: scripts look for them.
 func parseFlags(args []string) (*options, error) {
-	o, r := &options{}, &rawFlags{}
+	o, r := &options{tuning: server.DefaultTuning()}, &rawFlags{}
 	f := newFlagSet(o, r)
 	if err := f.Parse(args); err != nil {
 		return nil, exitf(exitFailure, "sememcached: %v\nRun sememcached -h for the flags.", err)
@@ -159,6 +169,10 @@ func (o *options) finish(r *rawFlags) error {
 	if err := o.sizes(r); err != nil {
 		return err
 	}
+	if err := o.applyExtended(r.extended); err != nil {
+		return err
+	}
+	s.Tuning = &o.tuning
 	return o.access(r)
 }
 
@@ -275,6 +289,8 @@ func printHelp(w io.Writer) error {
 	f := newFlagSet(&options{}, &rawFlags{})
 	_, err := fmt.Fprintf(w, `%s
 %s
+Extended options (-o NAME[=VALUE],...), as memcached has them:
+%s
 Access control (none of memcached's): every command on every item is decided by
 an SELinux policy. Without any of these flags the built-in policy lets every
 client do what it could do with memcached.
@@ -290,7 +306,7 @@ Examples:
       say who would decide and by what policy
   sememcached policy -h
       ask a policy what it allows, without a server
-`, versionLine(), flagUsages(f))
+`, versionLine(), flagUsages(f), extendedUsages())
 	return err
 }
 

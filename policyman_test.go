@@ -101,6 +101,7 @@ func manPages(t *testing.T) map[string]string {
 	b.WriteString(".SH SYNOPSIS\n\\fBsememcached\\fR [\\fIoption\\fR]...\n.br\n\\fBsememcached policy\\fR \\fItool\\fR ...\n.SH DESCRIPTION\n")
 	b.WriteString("A drop\\-in memcached server that enforces mandatory access control on every item.\nIt takes memcached's options; those that are not memcached's are about access\ncontrol.\n")
 	manFlags(&b, newFlagSet(&options{}, &rawFlags{}))
+	b.WriteString(serverManSections())
 	b.WriteString(".SH SEE ALSO\n.BR sememcached\\-policy (1)\n")
 	pages["sememcached.1"] = b.String()
 	return pages

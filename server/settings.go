@@ -29,7 +29,17 @@ type Settings struct {
 	Threads      int // -t: event loops; 0 means 4
 	ReqsPerEvent int // -R: a connection with more requests at once waits for the others; 0 means 20
 	Backlog      int // -b: listen(2) backlog; 0 means 1024
-	Verbosity    int // -v: 0..2 as memcached, above 2 is 2
+
+	// WaitAtMaxConns (-o no_maxconns_fast) leaves clients beyond MaxConns in the
+	// backlog until others go. Otherwise they are told so and closed.
+	WaitAtMaxConns bool
+	// IdleTimeout (-o idle_timeout) is after how many seconds without a command a TCP
+	// connection is closed; 0 is never.
+	IdleTimeout int
+	// Tuning are the other -o options; nil means DefaultTuning.
+	Tuning *Tuning
+
+	Verbosity int // -v: 0..2 as memcached, above 2 is 2
 
 	MaxBytes     uint64  // -m in bytes, for statistics and limit_maxbytes; 0 means 64 MiB
 	MaxItem      int     // -I: largest item in bytes; 0 means 1 MiB
@@ -74,6 +84,10 @@ func (s *Settings) withDefaults() Settings {
 	}
 	if d.Version == "" {
 		d.Version = DefaultVersion
+	}
+	if d.Tuning == nil {
+		t := DefaultTuning()
+		d.Tuning = &t
 	}
 	d.Verbosity = min(d.Verbosity, 2)
 	return d
