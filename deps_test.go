@@ -37,7 +37,8 @@ var rules = map[string]struct {
 	"server/vmtest":      {ours: "policy internal/chat", others: "golang.org/x/sys"},
 	"internal/chat":      {},
 	"internal/debpolicy": {},
-	"bench":              {ours: "policy avc mac storage engine protocol server bench/load bench/rig", others: "golang.org/x/sys"},
+	"internal/testca":    {},
+	"bench":              {ours: "policy avc mac storage engine protocol server internal/testca bench/load bench/rig", others: "golang.org/x/sys"},
 	"":                   {ours: "policy policy/cnp policy/unit policy/selinux avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
 }
 

@@ -89,6 +89,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&s.NoDump, "disable-dumping", "X", false, "disable stats cachedump, stats detail and lru_crawler metadump")
 	f.BoolVarP(&s.NoWatch, "disable-watch", "W", false, "disable the watch command")
 
+	addTLSFlag(f, &s.TLS)
 	f.StringArrayVarP(&r.extended, "extended", "o", nil, "comma separated list of extended options, see below; repeatable (`list`)")
 
 	f.StringVar(&r.macMode, "mac", "auto", "who decides: auto, kernel, policy or off (`mode`)")

@@ -49,6 +49,9 @@ func checkConfig(o *options, stdout io.Writer) error {
 		return err
 	}
 	defer mon.Close()
+	if err := server.CheckTLS(o.server.TLS); err != nil {
+		return refusedTLS(err)
+	}
 	_, err = fmt.Fprintln(stdout, mon.Describe())
 	return err
 }
@@ -98,6 +101,9 @@ func serve(o *options) error {
 
 	o.server.PortFile = os.Getenv("MEMCACHED_PORT_FILENAME")
 	srv, err := server.New(eng, mon, &o.server, log)
+	if refused := refusedTLS(err); refused != err {
+		return refused
+	}
 	if err != nil {
 		return exitf(exitFailure, "sememcached: %w", err)
 	}
@@ -113,14 +119,15 @@ func serve(o *options) error {
 			return exitf(exitOSError, "sememcached: %w", err)
 		}
 	}
-	stop := handleSignals(srv, mon, log)
+	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
 	defer stop()
 	return srv.Serve(context.Background())
 }
 
 // handleSignals: INT and TERM end the server, USR1 lets running requests finish,
-// HUP loads policy and contexts anew (all of it or nothing).
-func handleSignals(srv *server.Server, mon *mac.Monitor, log *slog.Logger) (stop func()) {
+// HUP loads policy and contexts anew, and the certificates of TLS (each all of it
+// or nothing).
+func handleSignals(srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Logger) (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ch := make(chan os.Signal, 4)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
@@ -133,6 +140,7 @@ func handleSignals(srv *server.Server, mon *mac.Monitor, log *slog.Logger) (stop
 				} else {
 					log.Info("reloaded: " + mon.Describe())
 				}
+				refreshCerts(srv, tls, log)
 			case syscall.SIGUSR1:
 				log.Info("Gracefully stopping")
 				srv.Shutdown(true)

@@ -17,6 +17,8 @@ type acceptor struct {
 	ls    []*listener
 	loops []*loop
 	next  int
+	hands []*handshaker // for listeners with TLS
+	hand  int
 	ep    int
 	stop  int // eventfd
 
@@ -106,6 +108,13 @@ func (a *acceptor) accept(l *listener) {
 			continue
 		}
 		peer := peerOf(fd, sa, l)
+		if l.tls != tlsOff {
+			a.hand = (a.hand + 1) % len(a.hands)
+			if n := (newcomer{fd: fd, peer: peer, local: l}); !a.hands[a.hand].adopt(n) {
+				a.srv.dropNewcomer(n)
+			}
+			continue
+		}
 		if !a.loops[a.next].adopt(newcomer{fd: fd, peer: peer, local: l}) {
 			a.srv.conns.Add(-1)
 			closeFD(fd)

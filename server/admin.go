@@ -42,14 +42,6 @@ func (l *loop) verbosity(c *conn, r *protocol.Request) outcome {
 	return l.answer(r, protocol.ReplyOK)
 }
 
-// refreshCerts serves refresh_certs, for which there is nothing to refresh.
-func (l *loop) refreshCerts(c *conn, r *protocol.Request) outcome {
-	if o, ok := l.authorize(c, r); !ok {
-		return o
-	}
-	return l.answer(r, protocol.ReplyTLSOff)
-}
-
 func (l *loop) version(_ *conn, _ *protocol.Request) outcome {
 	l.out = append(l.out, l.srv.version...)
 	return done

@@ -79,6 +79,7 @@ type conn struct {
 	pin bool // one of them is an item
 
 	unsent unsent
+	stream *stream // nil: plain text
 
 	client engine.Client
 	call   engine.Call
@@ -97,14 +98,6 @@ type upload struct {
 	tail  int    // length of what ends the value: 2, CR LF, or 0 in the binary protocol
 	crlf  [2]byte
 	key   []byte // owned: the call's key, which outlives the line it came in
-}
-
-// rest is where the next bytes of a value that is kept go: the item, and then what ends it.
-func (u *upload) rest() []byte {
-	if k := u.off - len(u.value); k >= 0 {
-		return u.crlf[k:u.tail]
-	}
-	return u.value[u.off:]
 }
 
 // unsent is what the kernel did not take of a connection's replies.

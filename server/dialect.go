@@ -41,11 +41,25 @@ func (d dialect) String() string {
 	return "auto-negotiate"
 }
 
+// maybeTLS says whether a connection begins as those of TLS do: a handshake record
+// of version 3.x (RFC 8446, 5.1). Nobody who speaks TLS to a plain port would
+// understand the answer, or would stop waiting for one.
+func maybeTLS(input []byte) bool {
+	return input[0] == 0x16 && (len(input) == 1 || input[1] == 3)
+}
+
 // parse reads one request from c's input, which is not empty, into l.req, in the
 // protocol that c speaks. The outcomes are those of protocol.ParseFrom; on Reply
 // to a binary request the status is in l.status.
 func (l *loop) parse(c *conn, scanned int) (n int, out protocol.Outcome, reply []byte) {
 	if c.dialect == negotiating {
+		if maybeTLS(c.input) {
+			if len(c.input) == 1 {
+				l.req.Need, l.req.Scanned = 2, 0
+				return 0, protocol.NeedMore, nil
+			}
+			return 0, protocol.Close, nil
+		}
 		if c.dialect = speaksText; c.input[0] == protocol.MagicRequest {
 			c.dialect = speaksBinary
 		}

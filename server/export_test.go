@@ -2,6 +2,7 @@ package server
 
 import (
 	"runtime"
+	"time"
 	"unsafe"
 
 	"sememcached/engine"
@@ -73,6 +74,16 @@ func PanicOn(c protocol.Command) (undo func()) {
 	routes[c].do = func(*loop, *conn, *protocol.Request) outcome { panic("planted") }
 	return func() { routes[c] = old }
 }
+
+// SetHandshakeTime changes how long a handshake may take until undo is called.
+func SetHandshakeTime(d time.Duration) (undo func()) {
+	old := handshakeTime
+	handshakeTime = d
+	return func() { handshakeTime = old }
+}
+
+// ParseCiphers is parseCiphers.
+var ParseCiphers = parseCiphers
 
 // ConnSize is the size of a connection in memory, without buffers.
 const ConnSize = unsafe.Sizeof(conn{}) + unsafe.Sizeof(mac.Peer{})

@@ -20,6 +20,7 @@ type listener struct {
 	addr    net.Addr
 	path    string  // of a UNIX socket, to be removed
 	dialect dialect // what its connections speak
+	tls     tlsMode
 }
 
 func (l *listener) unix() bool { return l.path != "" }
@@ -68,6 +69,10 @@ func listenAll(set *Settings) ([]*listener, error) {
 	}
 	ls := []*listener{}
 	for _, a := range addrs {
+		if a.tlsPrefix != "" && !set.TLS.Enabled {
+			closeAll(ls)
+			return nil, fmt.Errorf("server: '%s' option is valid only when SSL is enabled", a.tlsPrefix)
+		}
 		l, err := listenTCP(a.AddrPort, set.Backlog)
 		if err != nil {
 			if a.optional && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
@@ -77,6 +82,12 @@ func listenAll(set *Settings) ([]*listener, error) {
 			return nil, fmt.Errorf("server: failed to listen on TCP port %d (%s): %w", a.Port(), a.Addr(), err)
 		}
 		l.dialect = a.dialect
+		if set.TLS.Enabled {
+			l.tls = tlsDefault
+			if a.tlsPrefix != "" {
+				l.tls = tlsPrefixes[a.tlsPrefix]
+			}
+		}
 		ls = append(ls, l)
 	}
 	if len(addrs) > 0 && len(ls) == 0 {
@@ -88,8 +99,14 @@ func listenAll(set *Settings) ([]*listener, error) {
 // tcpAddr is one address to listen on.
 type tcpAddr struct {
 	netip.AddrPort
-	optional bool    // one of all addresses: its family may be missing
-	dialect  dialect // of a proto[...] prefix; negotiating without one
+	optional bool // one of all addresses: its family may be missing
+	prefixes
+}
+
+// prefixes are what is before the address in a -l entry.
+type prefixes struct {
+	dialect   dialect // of proto[...]:; negotiating without one
+	tlsPrefix string  // notls, btls, mtls or ""
 }
 
 // parseInterfaces turns the -l lists into addresses. Port 0 is off: only entries
@@ -100,7 +117,7 @@ func parseInterfaces(lists []string, port int) ([]tcpAddr, error) {
 	for _, list := range lists {
 		for _, item := range splitList(list) {
 			any = false
-			speaks, item, err := parsePrefixes(item)
+			pre, item, err := parsePrefixes(item)
 			if err != nil {
 				return nil, err
 			}
@@ -109,7 +126,7 @@ func parseInterfaces(lists []string, port int) ([]tcpAddr, error) {
 				return nil, err
 			}
 			for i := range more {
-				more[i].dialect = speaks
+				more[i].prefixes = pre
 			}
 			as = append(as, more...)
 		}
@@ -134,20 +151,18 @@ func splitList(list string) (items []string) {
 }
 
 // parsePrefixes takes the prefixes off a -l entry: proto[NAME]: says what clients
-// speak there; notls: and tag[NAME]: or tag_NAME_:, of 1 to 8 characters, are
-// memcached's and change nothing here.
-func parsePrefixes(item string) (speaks dialect, rest string, err error) {
+// speak there, notls:, btls: and mtls: whether they do it over TLS; tag[NAME]: or
+// tag_NAME_:, of 1 to 8 characters, are memcached's and change nothing here.
+func parsePrefixes(item string) (pre prefixes, rest string, err error) {
 	for rest = item; ; {
 		switch {
-		case strings.HasPrefix(rest, "notls:"):
-			rest = rest[len("notls:"):]
 		case strings.HasPrefix(rest, "proto["):
 			name, after, ok := strings.Cut(rest[len("proto["):], "]:")
 			if !ok {
-				return 0, "", fmt.Errorf("server: -l %q: expected proto[NAME]: and an address", item)
+				return pre, "", fmt.Errorf("server: -l %q: expected proto[NAME]: and an address", item)
 			}
-			if speaks, err = parseDialect(name); err != nil {
-				return 0, "", fmt.Errorf("server: -l %q: %w", item, err)
+			if pre.dialect, err = parseDialect(name); err != nil {
+				return pre, "", fmt.Errorf("server: -l %q: %w", item, err)
 			}
 			rest = after
 		case strings.HasPrefix(rest, "tag[") || strings.HasPrefix(rest, "tag_"):
@@ -157,11 +172,18 @@ func parsePrefixes(item string) (speaks dialect, rest string, err error) {
 			}
 			tag, after, ok := strings.Cut(rest[len("tag["):], end)
 			if !ok || len(tag) < 1 || len(tag) > 8 {
-				return 0, "", fmt.Errorf("server: -l %q: expected a tag of 1 to 8 characters, found %q", item, tag)
+				return pre, "", fmt.Errorf("server: -l %q: expected a tag of 1 to 8 characters, found %q", item, tag)
 			}
 			rest = after
 		default:
-			return speaks, rest, nil
+			word, after, _ := strings.Cut(rest, ":")
+			if _, ok := tlsPrefixes[word]; !ok {
+				return pre, rest, nil
+			}
+			if pre.tlsPrefix != "" {
+				return pre, "", fmt.Errorf("server: -l %q: expected one of notls:, btls: and mtls:, found several", item)
+			}
+			pre.tlsPrefix, rest = word, after
 		}
 	}
 }

@@ -37,6 +37,8 @@ type newcomer struct {
 	fd    int
 	peer  *mac.Peer
 	local *listener
+
+	stream *stream // with TLS, after its handshake
 }
 
 // stops of a loop.
@@ -67,6 +69,7 @@ type loop struct {
 	segs    []segment
 	mark    int // where the running connection's replies in out begin
 	gather  gather
+	sealed  []byte // TLS: encrypted and not yet sent, of one connection
 	hashes  [hintKeys]uint64
 	req     protocol.Request
 	status  protocol.Status // of a binary request that the parser has ended
@@ -85,6 +88,7 @@ type loop struct {
 	// The inbox: written by others, emptied by the loop.
 	mu       sync.Mutex
 	newcomes []newcomer // +checklocks:mu
+	expelled []uint64   // +checklocks:mu; tags of connections to be closed
 	order    int        // +checklocks:mu
 	wakefd   int        // +checklocks:mu; -1 when the loop has ended
 	woken    atomic.Bool
@@ -276,8 +280,8 @@ func (l *loop) inbox() {
 	_, _ = unix.Read(l.wakefd, b[:])
 	l.woken.Store(false)
 	l.mu.Lock()
-	come := l.newcomes
-	l.newcomes = nil
+	come, gone := l.newcomes, l.expelled
+	l.newcomes, l.expelled = nil, nil
 	if l.order != running && l.stop == running {
 		l.stopAt = time.Now().Add(drainTime)
 	}
@@ -285,6 +289,11 @@ func (l *loop) inbox() {
 	l.mu.Unlock()
 	for _, n := range come {
 		l.open(n)
+	}
+	for _, tag := range gone {
+		if c := l.slots.find(tag); c != nil {
+			l.close(c)
+		}
 	}
 	l.worker.Drain(l.findCall, l.unpark)
 	l.inform()
@@ -327,6 +336,9 @@ func (l *loop) open(n newcomer) {
 	}
 	l.srv.verbose.opened(c)
 	l.noteConn(c, connNew, "")
+	if n.stream != nil {
+		l.openStream(c, n.stream)
+	}
 }
 
 // close ends a connection, whatever it is doing.
@@ -343,6 +355,9 @@ func (l *loop) close(c *conn) {
 	l.dropUnsent(c)
 	l.dropSegments(c)
 	l.slots.remove(c)
+	if c.stream != nil {
+		l.endStream(c)
+	}
 	if c.udp == nil {
 		closeFD(c.fd)
 		l.srv.conns.Add(-1)

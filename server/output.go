@@ -98,6 +98,10 @@ func (l *loop) flush(c *conn) {
 		l.dropSegments(c)
 		return
 	}
+	if c.stream != nil {
+		l.flushStream(c)
+		return
+	}
 	first := &l.segs[c.first]
 	if c.nseg == 1 && first.body == nil {
 		p := l.out[first.lo:first.hi]
@@ -162,7 +166,7 @@ func (l *loop) sent(c *conn, n int, e unix.Errno) {
 		}
 	}
 	c.nseg, c.pin = 0, false
-	if !u.empty() {
+	if !u.empty() || c.stream.waiting() {
 		l.block(c)
 	} else if c.hanging {
 		l.close(c)
@@ -188,6 +192,9 @@ func (l *loop) watch(c *conn, mask uint32) {
 // drain sends more of what a blocked connection has been left with, and lets it
 // go on when all is gone.
 func (l *loop) drain(c *conn) {
+	if c.stream != nil && !l.drainStream(c) {
+		return
+	}
 	u := &c.unsent
 	for !u.empty() {
 		for _, p := range [...][]byte{u.pre, u.body, u.post} {

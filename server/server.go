@@ -38,6 +38,7 @@ type Server struct {
 	knobs   *knobs
 	detail  detail
 	hub     hub
+	tls     *tlsService // nil: off
 
 	// helpers is held, for reading, by goroutines that look at the store for a
 	// connection; Serve returns when there are none.
@@ -87,6 +88,11 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 		version: string(protocol.AppendVersion(nil, set.Version)),
 		started: time.Now(),
 		stopped: make(chan struct{}),
+	}
+	if set.TLS.Enabled {
+		if srv.tls, err = newTLSService(set.TLS); err != nil {
+			return nil, err
+		}
 	}
 	srv.verbose = newVerbose(set.Verbosity)
 	srv.knobs = defaultKnobs()
@@ -143,7 +149,8 @@ func (s *Server) Addrs() []net.Addr {
 
 // Serve accepts and serves connections until Shutdown is called or ctx is
 // cancelled, which is a Shutdown without grace. It raises GOMAXPROCS to the
-// number of loops and two, since a waiting loop keeps its P. When it returns,
+// number of loops and two, since a waiting loop keeps its P, and with TLS by the
+// threads for handshakes. When it returns,
 // all connections and listeners are closed, and UNIX sockets removed.
 func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Lock()
@@ -159,8 +166,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.crawler.Start()
 	defer s.crawler.Close()
 
-	if n := s.set.Threads + 2; runtime.GOMAXPROCS(0) < n {
-		runtime.GOMAXPROCS(n)
+	procs := s.set.Threads + 2
+	if s.tls != nil {
+		procs += handshakersFor(runtime.NumCPU())
+	}
+	if runtime.GOMAXPROCS(0) < procs {
+		runtime.GOMAXPROCS(procs)
 	}
 	loops := make([]*loop, 0, s.set.Threads)
 	for range s.set.Threads {
@@ -186,6 +197,21 @@ func (s *Server) Serve(ctx context.Context) error {
 		closeAll(ls)
 		return fmt.Errorf("server: acceptor: %w", err)
 	}
+	stopHandshakes := func() {}
+	if s.tls != nil {
+		if acc.hands, stopHandshakes, err = s.startHandshakers(loops); err != nil {
+			releaseAll(loops)
+			closeAll(ls)
+			return fmt.Errorf("server: TLS: %w", err)
+		}
+		watching, ended := context.WithCancel(ctx)
+		var watch sync.WaitGroup
+		watch.Go(func() { s.watchCerts(watching) })
+		defer func() {
+			ended()
+			watch.Wait()
+		}()
+	}
 	s.mu.Lock()
 	s.loops, s.acceptor = loops, acc
 	s.mu.Unlock()
@@ -207,6 +233,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	acc.halt()
 	<-accepting
 	closeAll(ls)
+	stopHandshakes()
 	cancel := context.AfterFunc(ctx, func() { s.Shutdown(false) })
 	defer cancel()
 	s.haltLoops()

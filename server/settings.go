@@ -10,9 +10,10 @@ type Settings struct {
 	// UDPPort is the UDP port (-U): 0 is off, -1 an ephemeral port.
 	UDPPort int
 	// Interfaces are the addresses to listen on (-l): each element is a list
-	// separated by ',' or ';' of host, host:port or [v6]:port, each with an optional
-	// prefix proto[ascii|binary|negotiating]:. Empty: all
-	// addresses of both families.
+	// separated by ',' or ';' of host, host:port or [v6]:port, each with optional
+	// prefixes: proto[ascii|binary|negotiating]: and, with TLS, notls: (plain text),
+	// btls: (client certificates are not asked for) or mtls: (they are required).
+	// Empty: all addresses of both families.
 	Interfaces []string
 	// UnixPath is the path of a UNIX socket (-s); TCP is off when it is set.
 	UnixPath string
@@ -47,6 +48,8 @@ type Settings struct {
 	GrowthFactor float64 // -f; 0 means 1.25
 	NoEvictions  bool    // -M
 	NoCAS        bool    // -C
+
+	TLS TLS // -Z and -o ssl_*
 
 	AllowShutdown bool // -A: the shutdown command works
 	NoFlush       bool // -F: flush_all is refused

@@ -152,6 +152,9 @@ func (s *Server) generalStats(j *statsJob) {
 	j.num("log_watcher_skipped", s.hub.skipped.Load())
 	j.num("log_watcher_sent", s.hub.sent.Load())
 	j.num("log_watchers", uint64(s.hub.count()))
+	if s.tls != nil {
+		s.tls.stats(j)
+	}
 	j.num("unexpected_napi_ids", 0)
 	j.num("round_robin_fallback", 0)
 	j.num("bytes", st.Bytes)

@@ -54,7 +54,7 @@ func (l *loop) small(work []*conn) (rest []*conn) {
 				keys = l.scan(c.input, keys, hintKeys)
 			}
 		}
-		l.eng.Prefetch(l.hashes[:keys])
+		l.prefetch(keys)
 		for _, c := range work[:group] {
 			if c.large || l.runGuarded(c, l.budget) {
 				l.n.yields++
@@ -96,7 +96,7 @@ func (l *loop) large(work []*conn) (more []*conn) {
 			keys = l.scan(work[group].input, keys, hintKeys)
 			group++
 		}
-		l.eng.Prefetch(l.hashes[:keys])
+		l.prefetch(keys)
 		for _, c := range work[:group] {
 			if l.runGuarded(c, hintKeys) {
 				more = append(more, c)
@@ -127,6 +127,17 @@ func (l *loop) scan(input []byte, n, limit int) int {
 	return n
 }
 
+// prefetch brings the index lines of the first n hashes of this pass, then the
+// items.
+func (l *loop) prefetch(n int) {
+	for _, h := range l.hashes[:n] {
+		l.eng.Prefetch(h, 0)
+	}
+	for _, h := range l.hashes[:n] {
+		l.eng.Prefetch(h, 1)
+	}
+}
+
 // prefetchKeys is scan and prefetch for the keys of a long get line.
 func (l *loop) prefetchKeys(keys []byte) {
 	n := 0
@@ -134,7 +145,7 @@ func (l *loop) prefetchKeys(keys []byte) {
 		l.hashes[n] = l.eng.Hash(key)
 		n++
 	}
-	l.eng.Prefetch(l.hashes[:n])
+	l.prefetch(n)
 }
 
 // receive reads once from c, or takes what c has left over. It reports whether
@@ -146,10 +157,7 @@ func (l *loop) receive(c *conn, chunk int) bool {
 		c.input, c.owned = c.in, true
 		return true
 	case c.phase == phaseUpload && c.up.off < len(c.up.value):
-		if l.receiveUpload(c) {
-			c.input, c.owned = nil, false
-			return true
-		}
+		l.receiveUpload(c)
 		return false
 	case len(c.in) > longInput:
 		return l.receiveLong(c)
@@ -188,6 +196,9 @@ func (l *loop) receiveLong(c *conn) bool {
 // read is one recv(2) into p with all that follows from its result. It returns
 // the number of bytes read, 0 if there are none to execute.
 func (l *loop) read(c *conn, p []byte) int {
+	if c.stream != nil {
+		return l.readStream(c, p)
+	}
 	n, e := recv(c.fd, p)
 	switch {
 	case e == unix.EAGAIN || e == unix.EINTR:
@@ -209,46 +220,23 @@ func (l *loop) read(c *conn, p []byte) int {
 	return n
 }
 
-// receiveUpload reads a large value into its item, and reports whether it is complete.
-func (l *loop) receiveUpload(c *conn) bool {
-	n := l.read(c, c.up.rest())
-	if n == 0 {
-		return false
-	}
-	c.up.off += n
-	if c.readable && l.pull(c) || len(c.up.rest()) == 0 {
-		return true
-	}
-	l.enqueue(c)
-	return false
-}
-
-// pull reads more of an upload while its connection is executed, so that a value that has arrived
-// is stored in the turn that began it. It reports whether the upload is complete. The end of the
-// input, or an error, is left for the next turn: the replies so far go first.
-func (l *loop) pull(c *conn) bool {
-	u := &c.up
-	for range maxPulls {
-		p := u.rest()
-		if len(p) == 0 {
-			return true
+// receiveUpload reads a large value into its item.
+func (l *loop) receiveUpload(c *conn) {
+	for range 8 {
+		u := &c.up
+		n := l.read(c, u.value[u.off:])
+		if n == 0 {
+			return
 		}
-		n, e := recv(c.fd, p)
-		if n <= 0 || e != 0 {
-			c.readable = e != unix.EAGAIN
-			return false
-		}
-		l.n.bytesRead += uint64(n)
 		u.off += n
-		if c.readable = n == len(p) || c.hup; !c.readable {
+		if !c.readable || u.off == len(u.value) {
 			break
 		}
 	}
-	return len(u.rest()) == 0
+	// A value that nothing follows is complete without another read.
+	c.runnable = c.up.off == len(c.up.value) && c.up.tail == 0
+	l.enqueue(c)
 }
-
-// maxPulls bounds how often one connection is read from in one turn.
-const maxPulls = 8
 
 // release gives c's own buffer back.
 func (l *loop) release(c *conn) {

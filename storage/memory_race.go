@@ -16,7 +16,3 @@ func commit([]byte) error { return nil }
 func discard([]byte) {}
 
 func release([]byte) error { return nil }
-
-func wantHugePages([]byte) {}
-
-func populate([]byte) {}

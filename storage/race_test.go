@@ -133,7 +133,8 @@ func (w *worker) step() {
 	if w.r.IntN(4) == 0 {
 		spec.Exptime = now + w.r.Uint32N(4)
 	}
-	w.s.Prefetch([]uint64{h})
+	w.s.PrefetchIndex(h)
+	w.s.PrefetchItem(h)
 	switch w.r.IntN(20) {
 	default:
 		sh := w.s.Lock(h)

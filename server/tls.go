@@ -1,0 +1,274 @@
+package server
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// TLS is how a server speaks TLS: memcached's -Z and its options ssl_*. The zero
+// TLS is off. With it on, every TCP listener speaks TLS, but for those with the
+// prefix notls: in -l; UNIX sockets and UDP never do, in memcached neither.
+type TLS struct {
+	Enabled      bool      // -Z
+	ChainCert    string    // ssl_chain_cert: PEM file, the server's certificate first
+	Key          string    // ssl_key: file; "": the key is in ChainCert
+	KeyFormat    KeyFormat // ssl_keyformat
+	VerifyMode   int       // ssl_verify_mode: 0 none, 1 request, 2 require, 3 require (once)
+	CACert       string    // ssl_ca_cert: PEM file of the authorities of client certificates; "": none is trusted
+	Ciphers      string    // ssl_ciphers: an OpenSSL cipher list, for TLS 1.2 and before; "": Go's choice
+	WriteBuffer  int       // ssl_wbuf_size in bytes: shown; 0 means 16 KiB
+	SessionCache bool      // ssl_session_cache: sessions can be resumed, by tickets
+	KernelTLS    bool      // ssl_kernel_tls: shown
+	MinVersion   uint16    // ssl_min_version, as tls.VersionTLS12, which is what 0 means
+}
+
+// KeyFormat is the form of a private key's file, by OpenSSL's numbers.
+type KeyFormat int
+
+// The formats. The zero value means PEM.
+const (
+	KeyPEM KeyFormat = 1
+	KeyDER KeyFormat = 2
+)
+
+// tlsMode is what a listener asks of its clients.
+type tlsMode uint8
+
+const (
+	tlsOff     tlsMode = iota // plain text
+	tlsDefault                // TLS; client certificates as ssl_verify_mode says
+	tlsNoPeer                 // TLS; client certificates are not asked for
+	tlsPeer                   // TLS; a client certificate is required
+	tlsModes
+)
+
+// tlsPrefixes are the prefixes of -l that are about TLS.
+var tlsPrefixes = map[string]tlsMode{"notls": tlsOff, "btls": tlsNoPeer, "mtls": tlsPeer}
+
+// clientAuth is what a mode means where ssl_verify_mode is verify.
+func (m tlsMode) clientAuth(verify int) tls.ClientAuthType {
+	switch {
+	case m == tlsNoPeer || m == tlsDefault && verify == 0:
+		return tls.NoClientCert
+	case m == tlsDefault && verify == 1:
+		return tls.VerifyClientCertIfGiven
+	}
+	return tls.RequireAndVerifyClientCert
+}
+
+// handshakeTime is how long a client may take for its handshake.
+var handshakeTime = 10 * time.Second // tests shorten it
+
+// tlsService is the part of a server that only one with TLS has.
+type tlsService struct {
+	set      TLS
+	suites   []uint16
+	patience time.Duration // with a handshake
+	now      func() time.Time
+	current  atomic.Pointer[tlsState] // what new handshakes use
+
+	handshakeErrors atomic.Uint64
+	protoErrors     atomic.Uint64
+	newSessions     atomic.Uint64
+
+	// refreshing is held while files are read and what follows from them is done.
+	refreshing sync.Mutex
+	files      [3]fileID // +checklocks:refreshing; as they were before the last refresh
+}
+
+// tlsState is one reading of the files. It is immutable; a session that was begun
+// under one cannot be resumed under another, as each has ticket keys of its own.
+type tlsState struct {
+	configs [tlsModes]*tls.Config // by the mode of the listener
+	roots   *x509.CertPool        // the authorities of client certificates; never nil, so never the system's
+	loaded  time.Time
+}
+
+// CheckTLS says what would refuse a start with these settings, if anything.
+func CheckTLS(set TLS) error {
+	if !set.Enabled {
+		return nil
+	}
+	_, err := newTLSService(set)
+	return err
+}
+
+// newTLSService reads the files. The texts of its errors are memcached's.
+func newTLSService(set TLS) (*tlsService, error) {
+	if set.ChainCert == "" {
+		return nil, tlsErrorf("Error loading the certificate chain: (null) : -Z needs -o ssl_chain_cert=FILE")
+	}
+	suites, err := parseCiphers(set.Ciphers)
+	if err != nil {
+		return nil, tlsErrorf("Error setting the provided cipher(s): %s : %v", set.Ciphers, err)
+	}
+	t := &tlsService{set: set, suites: suites, patience: handshakeTime, now: time.Now}
+	t.refreshing.Lock()
+	defer t.refreshing.Unlock()
+	t.files = t.stat()
+	st, err := t.load()
+	if err != nil {
+		return nil, err
+	}
+	t.current.Store(st)
+	return t, nil
+}
+
+// load reads the files into a new state.
+func (t *tlsService) load() (*tlsState, error) {
+	cert, err := t.loadPair()
+	if err != nil {
+		return nil, err
+	}
+	st := &tlsState{roots: x509.NewCertPool(), loaded: t.now()}
+	if t.set.CACert != "" {
+		text, err := os.ReadFile(t.set.CACert)
+		if err == nil && !st.roots.AppendCertsFromPEM(text) {
+			err = errors.New("expected certificates in PEM form, found none")
+		}
+		if err != nil {
+			return nil, loadError("CA certificate", t.set.CACert, err)
+		}
+	}
+	for m := tlsDefault; m < tlsModes; m++ {
+		st.configs[m] = t.config(st, m, cert)
+	}
+	return st, nil
+}
+
+// loadPair reads the certificate chain and its key.
+func (t *tlsService) loadPair() (tls.Certificate, error) {
+	chain, err := os.ReadFile(t.set.ChainCert)
+	if err == nil && !hasCertificate(chain) {
+		err = errors.New("expected certificates in PEM form, found none")
+	}
+	if err != nil {
+		return tls.Certificate{}, loadError("certificate chain", t.set.ChainCert, err)
+	}
+	key := chain
+	if t.set.Key != "" {
+		if key, err = os.ReadFile(t.set.Key); err != nil {
+			return tls.Certificate{}, loadError("key", t.set.Key, err)
+		}
+	}
+	file := t.set.Key
+	if file == "" {
+		file = t.set.ChainCert
+	}
+	switch t.set.KeyFormat {
+	case 0, KeyPEM:
+	case KeyDER:
+		key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	default:
+		return tls.Certificate{}, loadError("key", file, fmt.Errorf("expected ssl_keyformat 1 (PEM) or 2 (DER), found %d", t.set.KeyFormat))
+	}
+	if err := checkKey(key); err != nil {
+		return tls.Certificate{}, loadError("key", file, err)
+	}
+	cert, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return tls.Certificate{}, tlsErrorf("Error validating the certificate: %v", err)
+	}
+	return cert, nil
+}
+
+func loadError(what, file string, err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err // the file is named already
+	}
+	return tlsErrorf("Error loading the %s: %s : %v", what, file, err)
+}
+
+// TLSError is an error of the TLS settings or files, in memcached's words, which
+// refresh_certs sends as they are.
+type TLSError string
+
+func (e TLSError) Error() string { return string(e) }
+
+func tlsErrorf(format string, args ...any) error { return TLSError(fmt.Sprintf(format, args...)) }
+
+func hasCertificate(text []byte) bool {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return true
+		}
+	}
+	return false
+}
+
+// checkKey says why text holds no private key that can be used, to tell a key that
+// cannot be read from one that belongs to another certificate.
+func checkKey(text []byte) error {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if !bytes.HasSuffix([]byte(block.Type), []byte("PRIVATE KEY")) {
+			continue
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return errors.New("the key is encrypted: nobody is there to type its password")
+		}
+		if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+			return nil
+		}
+		if _, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+			return nil
+		}
+		_, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		return err
+	}
+	return errors.New("expected a private key, found none")
+}
+
+// config is what crypto/tls is told for listeners of mode m.
+func (t *tlsService) config(st *tlsState, m tlsMode, cert tls.Certificate) *tls.Config {
+	c := &tls.Config{
+		Time:         t.now,
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   t.set.MinVersion,
+		CipherSuites: t.suites,
+		ClientAuth:   m.clientAuth(t.set.VerifyMode),
+		ClientCAs:    st.roots,
+		// Replies are large or are one record anyway.
+		DynamicRecordSizingDisabled: true,
+		SessionTicketsDisabled:      !t.set.SessionCache,
+	}
+	if c.MinVersion == 0 {
+		c.MinVersion = tls.VersionTLS12
+	}
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		// The chain of a resumed session was verified when it was begun, by the
+		// authorities and the clock of then.
+		if !cs.DidResume || len(cs.PeerCertificates) == 0 {
+			return nil
+		}
+		return t.current.Load().trusts(cs.PeerCertificates, t.now())
+	}
+	c.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		if !cs.DidResume {
+			t.newSessions.Add(1)
+		}
+		return c.EncryptTicket(cs, ss)
+	}
+	return c
+}
+
+// trusts verifies a client's certificates, its own first, as they are now.
+func (st *tlsState) trusts(chain []*x509.Certificate, now time.Time) error {
+	opts := x509.VerifyOptions{
+		Roots: st.roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, c := range chain[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(opts)
+	return err
+}
