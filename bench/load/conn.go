@@ -59,6 +59,16 @@ func (t *thread) issue(c *conn, now int64) bool {
 		set := t.src.filling || t.setsOf > 0 && t.src.random()>>32*uint64(t.mixOf)>>32 < uint64(t.setsOf)
 		c.sets[c.n] = set
 		c.n++
+		if t.cfg.Protocol != Text {
+			k := t.src.key()
+			t.note(c, k)
+			if t.cfg.Protocol == Meta {
+				out = t.appendMeta(out, set, k)
+			} else {
+				out = t.appendBinary(out, set, k)
+			}
+			continue
+		}
 		if set {
 			k := t.src.key()
 			out = append(out, "set "...)
@@ -159,15 +169,16 @@ func (t *thread) receive(c *conn) (answered int) {
 // consume takes replies from p and returns the start of one that has not
 // arrived whole.
 func (t *thread) consume(c *conn, p []byte) []byte {
+	switch t.cfg.Protocol {
+	case Meta:
+		return t.consumeMeta(c, p)
+	case Binary:
+		return t.consumeBinary(c, p)
+	}
 	for len(p) > 0 && c.at < c.n {
 		switch {
 		case c.body > 0:
-			k := min(c.body, len(p))
-			if t.cfg.Verify {
-				t.compare(c, p[:k])
-			}
-			c.body -= k
-			p = p[k:]
+			p = t.takeBody(c, p)
 		case c.sets[c.at]:
 			if !bytes.HasPrefix(p, replyStored) {
 				rest, ok := t.strange(c, p)
@@ -189,7 +200,7 @@ func (t *thread) consume(c *conn, p []byte) []byte {
 			if t.cfg.Verify {
 				t.checkKey(c, p[len(replyValue):])
 			}
-			c.body = t.values.size + 2
+			c.body = t.values.size + len(t.bodyTail)
 			p = p[t.headLen:]
 		case bytes.HasPrefix(p, replyEnd):
 			p = p[len(replyEnd):]
@@ -230,7 +241,7 @@ func (t *thread) strange(c *conn, p []byte) (rest []byte, ok bool) {
 		return p, false
 	}
 	if p[0] == 'V' {
-		t.fail("a VALUE line that does not fit: %.60q", p[:i+1])
+		t.fail("a VALUE or VA line that does not fit: %.60q", p[:i+1])
 		return nil, true
 	}
 	t.res.Errors++
@@ -258,7 +269,7 @@ func (t *thread) checkKey(c *conn, digits []byte) {
 
 // compare compares a part of a value and its CR LF with what it should be.
 func (t *thread) compare(c *conn, p []byte) {
-	t.scratch = append(t.values.appendTo(t.scratch[:0], c.bodyKey), '\r', '\n')
+	t.scratch = append(t.values.appendTo(t.scratch[:0], c.bodyKey), t.bodyTail...)
 	off := len(t.scratch) - c.body
 	if want := t.scratch[off : off+len(p)]; !bytes.Equal(p, want) {
 		t.wrong("value of key %08x, from byte %d: expected %.40q, found %.40q", c.bodyKey, off, want, p)

@@ -1,5 +1,5 @@
-// Package load is a load generator for servers that speak memcached's text
-// protocol. It is made to be cheaper per request than any server it measures: one
+// Package load is a load generator for servers that speak memcached's text, meta or
+// binary protocol. It is made to be cheaper per request than any server it measures: one
 // thread per core, epoll and raw system calls, one send and normally one recv for
 // each batch of requests of a connection, nothing allocated while it runs.
 //
@@ -46,6 +46,7 @@ type Config struct {
 	Conns   int   // connections in all
 	Depth   int   // requests in flight on each
 
+	Protocol   Protocol
 	Sets, Gets int     // the mix; 0:0 is gets only
 	MultiGet   int     // keys of each get
 	Keys       int     // number of keys, up to 2^31
@@ -56,6 +57,16 @@ type Config struct {
 	Verify bool    // compare every byte of keys and values
 	Seed   uint64
 }
+
+// Protocol is what the generator speaks.
+type Protocol uint8
+
+// The protocols: get and set; mg with v, and ms; getk and set.
+const (
+	Text Protocol = iota
+	Meta
+	Binary
+)
 
 func (c Config) withDefaults() Config {
 	for _, f := range []struct {
@@ -86,6 +97,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("load: expected a mix of at least 0:0, found %d:%d", c.Sets, c.Gets)
 	case c.MultiGet < 1 || c.MultiGet > 100:
 		return fmt.Errorf("load: expected 1 to 100 keys for each get, found %d", c.MultiGet)
+	case c.Protocol > Binary || c.Protocol != Text && c.MultiGet != 1:
+		return errors.New("load: expected the text protocol, or one key for each get")
 	case c.Keys < 1 || c.Keys > 1<<31:
 		return fmt.Errorf("load: expected 1 to %d keys, found %d", 1<<31, c.Keys)
 	case c.ValueSize < keyDigits || c.ValueSize > 1<<20:

@@ -28,6 +28,7 @@ type thread struct {
 	setTail       string // of a set's first line, after the key
 	headTail      string // of a VALUE line, after the key
 	headLen       int
+	bodyTail      string // what ends a value
 
 	in, out, scratch []byte
 	timeout          unix.Timespec
@@ -43,11 +44,20 @@ func newThread(cfg *Config, cpu int, v *values, src source) (*thread, error) {
 		mixOf:    cfg.Sets + cfg.Gets,
 		setTail:  fmt.Sprintf(" 0 0 %d\r\n", cfg.ValueSize),
 		headTail: fmt.Sprintf(" 0 %d\r\n", cfg.ValueSize),
+		bodyTail: "\r\n",
 		in:       make([]byte, recvSize),
 	}
 	t.headLen = len(replyValue) + keyDigits + len(t.headTail)
-	perSet := 4 + keyLen + len(t.setTail) + cfg.ValueSize + 2
-	perGet := 5 + cfg.MultiGet*(keyLen+1)
+	switch cfg.Protocol {
+	case Meta:
+		t.setTail = fmt.Sprintf(" %d\r\n", cfg.ValueSize)
+		t.headTail = fmt.Sprintf("VA %d\r\n", cfg.ValueSize)
+		t.headLen = len(t.headTail)
+	case Binary:
+		t.bodyTail = ""
+	}
+	perSet := binaryHeader + 8 + keyLen + len(t.setTail) + cfg.ValueSize + 2
+	perGet := binaryHeader + cfg.MultiGet*(keyLen+1)
 	t.out = make([]byte, 0, max(perSet*max(cfg.Depth, fillDepth), perGet*cfg.Depth))
 	if cfg.Verify {
 		t.scratch = make([]byte, 0, cfg.ValueSize+2)

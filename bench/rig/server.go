@@ -27,6 +27,7 @@ type Kind struct {
 	// program alone.
 	Argv    []string
 	Ceiling bool
+	Env     []string // added to the environment
 }
 
 // Place says where and how a server runs.
@@ -84,6 +85,7 @@ func Start(k Kind, p Place) (*Server, error) {
 	}
 	s.cmd = exec.Command(k.Argv[0], args...)
 	s.cmd.Stderr = &s.err
+	s.cmd.Env = append(os.Environ(), k.Env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.Command = strings.Join(s.cmd.Args, " ")
 	started := make(chan error)
@@ -164,6 +166,19 @@ func (s *Server) Stop() error {
 		return nil
 	}
 	return err
+}
+
+// GCShare is the part of the processor time that the garbage collector took, in percent and rounded,
+// of a Go server that was started with GODEBUG=gctrace=1 in Env and has been stopped. It is 0
+// where there was no collection.
+func (s *Server) GCShare() (percent float64) {
+	for line := range strings.Lines(s.err.String()) {
+		f := strings.Fields(line) // gc 7 @12.345s 1%: ...
+		if len(f) > 3 && f[0] == "gc" && strings.HasSuffix(f[3], "%:") {
+			percent, _ = strconv.ParseFloat(strings.TrimSuffix(f[3], "%:"), 64)
+		}
+	}
+	return percent
 }
 
 func freePort() (int, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"sememcached/bench/load"
@@ -38,8 +39,13 @@ func (b *bench) group(rows []row) (out []rowReport, err error) {
 			err = errors.Join(err, s.Stop())
 		}
 	}()
-	rss := make([]float64, len(b.kinds))
-	for i, k := range b.kinds {
+	kinds := b.kinds
+	if c.Protocol != load.Text {
+		// The ceiling knows the text protocol only.
+		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k rig.Kind) bool { return k.Ceiling })
+	}
+	rss := make([]float64, len(kinds))
+	for i, k := range kinds {
 		s, err := rig.Start(k, place)
 		if err != nil {
 			return nil, err
@@ -69,6 +75,14 @@ func (b *bench) group(rows []row) (out []rowReport, err error) {
 		rr.oneLine(b.log)
 		out = append(out, rr)
 		time.Sleep(b.rest)
+	}
+	ours := servers[0]
+	servers = servers[1:]
+	if err := ours.Stop(); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Servers[0].GCShare = ours.GCShare()
 	}
 	return out, nil
 }

@@ -49,6 +49,7 @@ type settings struct {
 	results string
 	memory  string
 	rest    time.Duration
+	slap    bool
 }
 
 func main() {
@@ -89,6 +90,11 @@ func run(args []string, out io.Writer) error {
 	if rep.Memory, err = b.memory(s.memory); err != nil {
 		return err
 	}
+	if s.slap {
+		if rep.Slap, err = b.memcslap(); err != nil {
+			return err
+		}
+	}
 	return publish(rep, s, out)
 }
 
@@ -106,6 +112,7 @@ func parseFlags(args []string) (*settings, error) {
 	f.IntVar(&s.threads, "threads", 1, "threads of each server, and of the generator")
 	f.BoolVar(&s.pin, "pin", true, "pin the server to core 0 and the generator to core 1")
 	f.BoolVar(&s.verify, "verify", false, "compare every byte of every reply (not with the ceiling)")
+	f.BoolVar(&s.slap, "memcslap", true, "run libmemcached's memcslap too")
 	f.StringVar(&s.memory, "memory", "1000000", "measure the memory for these numbers of items; empty: not at all")
 	f.DurationVar(&s.rest, "rest", 0, "pause between two rows, for machines that others use too")
 	f.StringVar(&s.json, "json", "", "write all samples to this file")
@@ -123,7 +130,7 @@ func parseFlags(args []string) (*settings, error) {
 	if s.short {
 		given := map[string]bool{}
 		f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
-		short := map[string]string{"n": "3", "time": "500ms", "keys": "200000", "rows": shortRows, "strace": "false", "memory": ""}
+		short := map[string]string{"n": "3", "time": "500ms", "keys": "200000", "rows": shortRows, "strace": "false", "memory": "", "memcslap": "false"}
 		for name, v := range short {
 			if !given[name] {
 				if err := f.Set(name, v); err != nil {
@@ -137,7 +144,7 @@ func parseFlags(args []string) (*settings, error) {
 
 // participants are our server, the rivals and, if it can be had, the ceiling.
 func participants(s *settings, dir string, out io.Writer) ([]rig.Kind, error) {
-	kinds := []rig.Kind{{Name: "sememcached", Argv: []string{s.server}}}
+	kinds := []rig.Kind{{Name: "sememcached", Argv: []string{s.server}, Env: []string{"GODEBUG=gctrace=1"}}}
 	if _, err := os.Stat(s.server); err != nil {
 		return nil, fmt.Errorf("our server: %w (make build)", err)
 	}

@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	t.Setenv("RIVALS", "again="+server+" --mac off")
 	err := run([]string{
-		"-server", server, "-n", "2", "-time", "30ms", "-warm", "5ms", "-keys", "1000", "-rows", "mget24,get-unix", "-strace=false",
+		"-server", server, "-n", "2", "-time", "30ms", "-warm", "5ms", "-keys", "1000", "-rows", "mget24,get-unix,binary", "-strace=false",
 		"-pin=false", "-memory", "1000", "-json", file("j"), "-svg", file("svg"), "-results", file("r.md"),
 	}, io.Discard)
 	if err != nil {
@@ -43,14 +43,14 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Rows) != 2 || rep.Rows[0].Name != "mget24" || len(rep.Rows[0].Against) < 2 || rep.Rows[0].Against[0].CPU.Median <= 0 || len(rep.Memory) != 3 {
+	if len(rep.Rows) != 3 || rep.Rows[0].Name != "mget24" || len(rep.Rows[0].Against) < 2 || rep.Rows[0].Against[0].CPU.Median <= 0 || len(rep.Memory) != 3 {
 		t.Errorf("the report lacks something: %+v", rep)
 	}
 	md, err := os.ReadFile(file("r.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"## Against memcached", "## Against again", "## Memory", "## Figures", "-rows mget24,get-unix", "| get-unix |"} {
+	for _, want := range []string{"## Against memcached", "## Against again", "## Memory", "## Figures", "-rows mget24,get-unix", "| get-unix |", "## memcslap", "| binary |"} {
 		if !strings.Contains(string(md), want) {
 			t.Errorf("the report for people lacks %q:\n%s", want, md)
 		}

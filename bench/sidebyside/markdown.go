@@ -27,17 +27,18 @@ func (r *report) markdown() []byte {
 	if len(r.Rows) == 0 {
 		return b.Bytes()
 	}
-	for i, a := range r.Rows[0].Against {
-		r.ratios(&b, i, a.Name)
+	for _, v := range r.rivals() {
+		r.ratios(&b, v)
 	}
 	r.memoryTable(&b)
+	r.slapTable(&b)
 	r.absolute(&b)
 	return b.Bytes()
 }
 
 // ratios is the table of ours against one other server.
-func (r *report) ratios(b *bytes.Buffer, i int, name string) {
-	ceiling := r.Rows[0].Servers[i+1].Ceiling
+func (r *report) ratios(b *bytes.Buffer, v rival) {
+	name, ceiling := v.name, v.ceiling
 	if ceiling {
 		fmt.Fprintf(b, "\n## Share of the ceiling\n\nA C server that makes the same system calls, stores nothing and answers every get with a hit.\n1 is what is possible.\n\n")
 	} else {
@@ -46,7 +47,10 @@ func (r *report) ratios(b *bytes.Buffer, i int, name string) {
 	fmt.Fprintf(b, "| row | load | throughput | CPU per request | target | p50 | p99 |\n|---|---|---|---|---|---|---|\n")
 	for j := range r.Rows {
 		row := &r.Rows[j]
-		a := &row.Against[i]
+		a := row.against(name)
+		if a == nil {
+			continue
+		}
 		target := ""
 		if row.Target > 0 && !ceiling {
 			target = fmt.Sprintf("%.2g", row.Target)
@@ -57,22 +61,25 @@ func (r *report) ratios(b *bytes.Buffer, i int, name string) {
 
 // absolute is the table of what every server did.
 func (r *report) absolute(b *bytes.Buffer) {
-	fmt.Fprintf(b, "\n## Figures\n\nMedians. CPU is the server's, in microseconds per request, with its share in user space; \"busy\" is the part of a\ncore that it used.\n\n")
-	fmt.Fprintf(b, "| row | server | requests/s | keys/s | CPU | user | busy | generator CPU | p50 us | p99 us | p99.9 us | system calls per request | RSS per item |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(b, "\n## Figures\n\nMedians. CPU is the server's, in microseconds per request, with its share in user space; \"busy\" is the part of a\ncore that it used; GC is the garbage collector's share of the process, as GODEBUG=gctrace=1 tells it.\n\n")
+	fmt.Fprintf(b, "| row | server | requests/s | keys/s | CPU | user | busy | generator CPU | p50 us | p99 us | p99.9 us | system calls per request | RSS per item | GC |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for i := range r.Rows {
 		for j := range r.Rows[i].Servers {
 			s := &r.Rows[i].Servers[j]
 			m := &s.Median
-			calls, rss := "", ""
+			calls, rss, gc := "", "", ""
+			if j == 0 {
+				gc = fmt.Sprintf("%.0f %%", s.GCShare)
+			}
 			if s.SyscallsPerRequest > 0 {
 				calls = fmt.Sprintf("%.2f", s.SyscallsPerRequest)
 			}
 			if s.RSSPerItem > 0 {
 				rss = fmt.Sprintf("%.0f", s.RSSPerItem)
 			}
-			fmt.Fprintf(b, "| %s | %s | %.0f | %.0f | %.2f | %.0f %% | %.2f | %.2f | %s | %s | %s | %s | %s |\n",
+			fmt.Fprintf(b, "| %s | %s | %.0f | %.0f | %.2f | %.0f %% | %.2f | %.2f | %s | %s | %s | %s | %s | %s |\n",
 				r.Rows[i].Name, s.Name, m.Rate, m.KeyRate, m.CPU, 100*m.UserShare, m.Busy, m.Generator,
-				us(m.P50), us(m.P99), us(m.P999), calls, rss)
+				us(m.P50), us(m.P99), us(m.P999), calls, rss, gc)
 		}
 	}
 }

@@ -17,6 +17,7 @@ type report struct {
 	Versions map[string]string `json:"versions"`
 	Rows     []rowReport       `json:"rows"`
 	Memory   []memoryReport    `json:"memory,omitempty"`
+	Slap     []slapReport      `json:"memcslap,omitempty"`
 }
 
 type rowReport struct {
@@ -34,6 +35,7 @@ type serverReport struct {
 	Samples            []rig.Sample   `json:"samples"`
 	Median             rig.Sample     `json:"median"` // of each figure by itself
 	RSSPerItem         float64        `json:"rss_bytes_per_item,omitempty"`
+	GCShare            float64        `json:"gc_percent"` // of the processor time since the start, ours only
 	SyscallsPerRequest float64        `json:"syscalls_per_request,omitempty"`
 	Syscalls           map[string]int `json:"syscalls,omitempty"`
 }
@@ -99,6 +101,35 @@ func newRowReport(r row, servers []*rig.Server, samples [][]rig.Sample) rowRepor
 		})
 	}
 	return out
+}
+
+// rival is one of the servers that ours is compared with.
+type rival struct {
+	name    string
+	ceiling bool
+}
+
+// rivals are all servers that some row compares ours with.
+func (r *report) rivals() (out []rival) {
+	for i := range r.Rows {
+		for j, a := range r.Rows[i].Against {
+			v := rival{a.Name, r.Rows[i].Servers[j+1].Ceiling}
+			if !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// against is the comparison with a server, nil where the row has none.
+func (r *rowReport) against(name string) *ratioReport {
+	for i := range r.Against {
+		if r.Against[i].Name == name {
+			return &r.Against[i]
+		}
+	}
+	return nil
 }
 
 // sort puts the rows into the order in which they were asked for.

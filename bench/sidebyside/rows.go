@@ -31,6 +31,10 @@ var table = []row{
 	{"mget100", "mget100", false, 4.2},
 	{"pipe16", "pipe16", false, 14},
 	{"pipe64", "pipe64", false, 0},
+	{"meta", "meta", false, 1.2},
+	{"meta-pipe16", "meta-pipe16", false, 0},
+	{"binary", "binary", false, 1.2},
+	{"binary-pipe16", "binary-pipe16", false, 0},
 	{"conns1", "conns1", false, 1.0},
 	{"conns200", "conns200", false, 1.2},
 	{"conns1000", "conns1000", false, 1.2},
@@ -90,15 +94,16 @@ func selectRows(s *settings) ([]row, error) {
 // the same items.
 func groups(rows []row) [][]row {
 	type like struct {
-		unix bool
-		size int
-		keys int
+		unix     bool
+		size     int
+		keys     int
+		protocol load.Protocol
 	}
 	var order []like
 	by := map[like][]row{}
 	for _, r := range rows {
 		p, _ := load.Find(r.preset)
-		k := like{r.unix, p.ValueSize, p.Keys}
+		k := like{r.unix, p.ValueSize, p.Keys, p.Protocol}
 		if by[k] == nil {
 			order = append(order, k)
 		}

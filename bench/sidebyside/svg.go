@@ -20,24 +20,29 @@ func (r *report) charts(dir string) error {
 	if len(r.Rows) == 0 {
 		return nil
 	}
-	for i, a := range r.Rows[0].Against {
+	for _, v := range r.rivals() {
 		for _, f := range []struct {
 			file, title string
 			get         func(*ratioReport) rig.Spread
 			target      bool
 		}{
-			{"throughput", "throughput: sememcached / " + a.Name, func(a *ratioReport) rig.Spread { return a.Rate }, true},
-			{"cpu", "server CPU per request: " + a.Name + " / sememcached", func(a *ratioReport) rig.Spread { return a.CPU }, true},
-			{"p99", "p99: sememcached / " + a.Name, func(a *ratioReport) rig.Spread { return a.P99 }, false},
+			{"throughput", "throughput: sememcached / " + v.name, func(a *ratioReport) rig.Spread { return a.Rate }, true},
+			{"cpu", "server CPU per request: " + v.name + " / sememcached", func(a *ratioReport) rig.Spread { return a.CPU }, true},
+			{"p99", "p99: sememcached / " + v.name, func(a *ratioReport) rig.Spread { return a.P99 }, false},
 		} {
-			bars := make([]bar, len(r.Rows))
+			var bars []bar
 			for j := range r.Rows {
-				bars[j] = bar{name: r.Rows[j].Name, value: f.get(&r.Rows[j].Against[i])}
-				if f.target && !r.Rows[j].Servers[i+1].Ceiling {
-					bars[j].target = r.Rows[j].Target
+				a := r.Rows[j].against(v.name)
+				if a == nil {
+					continue
 				}
+				one := bar{name: r.Rows[j].Name, value: f.get(a)}
+				if f.target && !v.ceiling {
+					one.target = r.Rows[j].Target
+				}
+				bars = append(bars, one)
 			}
-			name := filepath.Join(dir, a.Name+"-"+f.file+".svg")
+			name := filepath.Join(dir, v.name+"-"+f.file+".svg")
 			if err := os.WriteFile(name, chart(f.title, bars), 0o644); err != nil {
 				return err
 			}
