@@ -93,6 +93,7 @@ ci: deps-test lint build ## what continuous integration runs
 	$(MAKE) fuzz FUZZTIME=20s
 	$(MAKE) vm
 	@echo "checked without an oracle:"; $(GO) test -count=1 -v -run '^TestVersions34And35$$' ./policy | grep 'no oracle'
+	$(GO) run ./bench/differential -duration 2m -dir ''
 	$(GO) test -count=1 ./...
 
 vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs apt-get download)
@@ -101,6 +102,7 @@ vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs 
 
 soak: build ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
+	$(GO) run ./bench/differential
 
 clean: ## remove what was built
 	rm -rf sememcached sememcached.race build

@@ -6,6 +6,8 @@
 //	sidebyside  our server against memcached and others: make bench
 //	guard       the same, short, with floors: make bench-guard
 //	profile     where the processor time of each workload goes
+//	differ      the same commands to our server and to memcached; differential is
+//	            its command: make soak
 //	soak        long random use with a model, and a search for leaks: make soak
 //
 // RESULTS.md has the latest figures with machine, commit and command. The tests

@@ -97,11 +97,11 @@ func (e *Secured) invalidate(w *Worker, c *Call, sh *storage.Shard, it storage.I
 	if o.Clear {
 		spec := storage.Spec{
 			Key: c.Key, Label: it.Label(), Flags: c.Flags, Exptime: e.exptime(o.TTL, w.now),
-			CAS: it.CAS(), Now: w.now, BinaryKey: it.BinaryKey(),
+			CAS: it.CAS(), Now: w.now, BinaryKey: it.BinaryKey() && !Speakable(c.Key),
 		}
 		n, err := sh.Alloc(h, &spec)
 		if err != nil {
-			w.countRefused(NoMemory)
+			w.countRefused(c, NoMemory)
 			return NoMemory
 		}
 		sh.Link(h, n)
@@ -139,7 +139,7 @@ func (e *Secured) Touch(w *Worker, c *Call) Status {
 		w.look(c, it)
 	}
 	sh.SetExptime(it, e.exptime(c.Exptime, w.now))
-	sh.Bump(it)
+	sh.Touched(it, w.now)
 	w.counters.TouchHits++
 	sh.Unlock()
 	ad.write(w, c)
@@ -248,7 +248,7 @@ func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, 
 	if len(digits) > len(value) || it.Pinned() {
 		spec := storage.Spec{
 			Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
-			NValue: max(len(digits), len(value)), Now: w.now, BinaryKey: it.BinaryKey(),
+			NValue: max(len(digits), len(value)), Now: w.now, BinaryKey: it.BinaryKey() && !Speakable(c.Key),
 		}
 		h := e.hash(c)
 		next, err := sh.Alloc(h, &spec)
@@ -260,6 +260,7 @@ func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, 
 		it = next
 	} else {
 		fillNumber(value, digits)
+		sh.Bump(it, w.now)
 	}
 	e.storeCAS(c)
 	it.SetCAS(c.NewCAS)

@@ -236,7 +236,7 @@ func (e *Secured) relabelItem(w *Worker, c *Call, sh *storage.Shard, it storage.
 	h := e.hash(c)
 	n, err := sh.Alloc(h, &spec)
 	if err != nil {
-		w.countRefused(NoMemory)
+		w.countRefused(c, NoMemory)
 		return NoMemory
 	}
 	c.NewCAS = e.nextCAS()

@@ -231,11 +231,11 @@ func (e *Secured) metaVivify(w *Worker, c *Call, g *mac.Generation, v mac.Verdic
 // call's key; it never expires, times gives it its time. The shard is locked.
 func (e *Secured) create(w *Worker, c *Call, sh *storage.Shard, h uint64, label avc.SID, value []byte, flags uint32) (storage.Item, Status) {
 	spec := storage.Spec{
-		Key: c.Key, Label: uint32(label), Flags: flags, NValue: len(value), Now: w.now, BinaryKey: c.Opt.BinaryKey,
+		Key: c.Key, Label: uint32(label), Flags: flags, NValue: len(value), Now: w.now, BinaryKey: c.Opt.BinaryKey && !Speakable(c.Key),
 	}
 	it, err := sh.Alloc(h, &spec)
 	if err != nil {
-		w.countRefused(NoMemory)
+		w.countRefused(c, NoMemory)
 		return storage.Item{}, NoMemory
 	}
 	c.NewCAS = e.nextCAS()

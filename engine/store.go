@@ -102,8 +102,12 @@ func (e *Secured) Abort(_ *Worker, c *Call) {
 	}
 }
 
-// countRefused counts a store that the memory could not take.
-func (w *Worker) countRefused(why Status) {
+// countRefused counts a store that the memory could not take. memcached does not
+// count those of the binary protocol.
+func (w *Worker) countRefused(c *Call, why Status) {
+	if c.Opt != nil && !c.Opt.Meta {
+		return
+	}
 	switch why {
 	case TooLarge:
 		w.counters.StoreTooLarge++
@@ -119,7 +123,7 @@ func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
 		return e.storeOnce(w, c, true)
 	}
 	if c.Op != OpSet {
-		w.countRefused(why)
+		w.countRefused(c, why)
 		return why
 	}
 	h := e.hash(c)
@@ -150,7 +154,7 @@ func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
 		w.audit(g, c, v, label, avc.ClassItem)
 		break
 	}
-	w.countRefused(why)
+	w.countRefused(c, why)
 	return why
 }
 
@@ -268,7 +272,7 @@ func (e *Secured) storeOver(w *Worker, c *Call, g *mac.Generation, v mac.Verdict
 			w.counters.CasMisses++
 		}
 	case c.Op == OpAdd:
-		sh.Bump(it)
+		sh.Bump(it, w.now)
 		st = NotStored
 	case lost && c.Op == OpCAS:
 		// It came, or became the client's, while the value did: the answer is that
@@ -380,12 +384,12 @@ func (e *Secured) putFailed(w *Worker, c *Call, sh *storage.Shard, h uint64, err
 	if err == storage.ErrTooLarge {
 		st = TooLarge
 	}
-	w.countRefused(st)
+	w.countRefused(c, st)
 	return st
 }
 
-// extend appends or prepends the call's value to it; flags and exptime stay. The
-// store does not evict it meanwhile, being what was found last. The shard is
+// extend appends or prepends the call's value to it; flags and exptime stay. That
+// the key came in base64 is forgotten, as memcached forgets it. The store does not evict it meanwhile, being what was found last. The shard is
 // locked.
 func (e *Secured) extend(w *Worker, c *Call, sh *storage.Shard, h uint64, it storage.Item, label avc.SID) Status {
 	value := c.Value
@@ -394,7 +398,7 @@ func (e *Secured) extend(w *Worker, c *Call, sh *storage.Shard, h uint64, it sto
 	}
 	spec := storage.Spec{
 		Key: c.Key, Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
-		NValue: len(it.Value()) + len(value), Now: w.now, BinaryKey: it.BinaryKey(),
+		NValue: len(it.Value()) + len(value), Now: w.now, BinaryKey: (it.BinaryKey() || c.Opt != nil && c.Opt.BinaryKey) && !Speakable(c.Key),
 	}
 	n, err := sh.Alloc(h, &spec)
 	if err != nil {

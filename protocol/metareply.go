@@ -186,7 +186,7 @@ func AppendMetaDebug(dst, key []byte, it *MetaDebugItem) []byte {
 		dst = append(dst, key...)
 	}
 	dst = append(dst, " exp="...)
-	dst = strconv.AppendInt(dst, it.TTL, 10)
+	dst = strconv.AppendInt(dst, int64(int32(it.TTL)), 10) // memcached prints an int
 	dst = append(dst, " la="...)
 	dst = strconv.AppendUint(dst, it.LastAccess, 10)
 	dst = append(dst, " cas="...)

@@ -17,13 +17,16 @@ func (l *loop) bindBinary(k *engine.Call, r *protocol.Request) {
 		k.Form, k.Composer, k.WithCAS = engine.FormView, &l.binary, false
 	case protocol.Set, protocol.Add, protocol.Replace:
 		k.Flags, k.Value = r.Flags, r.Data
+		l.opt.BinaryKey = !engine.Speakable(r.Key)
 		if k.WithCAS {
 			k.Op = engine.OpCAS
 		}
 	case protocol.Append, protocol.Prepend:
 		k.Value = r.Data
+		l.opt.BinaryKey = true
 	case protocol.Incr, protocol.Decr:
 		k.Delta = r.Delta
+		l.opt.BinaryKey = true
 		l.opt.Vivify, l.opt.VivifyTTL, l.opt.Initial = r.Binary.Create, r.Exptime, r.Binary.Initial
 	}
 }

@@ -16,9 +16,19 @@ func (sh *Shard) Adopt(it Item, label uint32, cas uint64, now uint32) {
 	hd.setCAS(cas)
 }
 
-// Bump counts as a use for the eviction, and for nothing else: what memcached
-// does on a touch, and on an add that finds an item.
-func (sh *Shard) Bump(it Item) { touchRecent(it.head()) }
+// Bump counts as a use for the eviction and for the last access: what memcached
+// does on an add that finds an item, and on an incr in place.
+func (sh *Shard) Bump(it Item, now uint32) {
+	hd := it.head()
+	hd.access = now
+	touchRecent(hd)
+}
+
+// Touched is Bump that leaves the fetched bit too, as a touch does.
+func (sh *Shard) Touched(it Item, now uint32) {
+	sh.Bump(it, now)
+	it.head().state |= stateFetched
+}
 
 // Pinned reports whether somebody is sending the item's bytes: they must not
 // change then.
