@@ -18,7 +18,7 @@ import (
 // debianPolicy is Debian's policy with our classes and a few item types.
 func debianPolicy(t testing.TB) string {
 	t.Helper()
-	file, err := debpolicy.Build("default", "policy/testdata/debian/kv.cil")
+	file, err := debpolicy.Build("kv", "default", "policy/testdata/debian/kv.cil")
 	if errors.Is(err, debpolicy.ErrMissing) {
 		missing(t, err.Error())
 	}

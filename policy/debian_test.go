@@ -1,76 +1,26 @@
 package policy_test
 
 import (
-	"compress/bzip2"
+	"errors"
 	"flag"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	"sememcached/internal/debpolicy"
 	"sememcached/policy"
 )
 
 var debianQueries = flag.Int("queries", 10_000, "access vectors to ask about each of Debian's policies; a soak asks for more")
 
-// debianModules unpacks the modules of selinux-policy-FLAVOR into dir.
-func debianModules(t testing.TB, flavor, dir string) (modules []string) {
+// built is the path of what debpolicy has made; an error ends the test, as a
+// missing tool does.
+func built(t testing.TB, file string, err error) string {
 	t.Helper()
-	files, err := filepath.Glob("/usr/share/selinux/" + flavor + "/*.pp.bz2")
-	if err != nil || len(files) == 0 {
-		missing(t, "selinux-policy-%s is not installed", flavor)
+	if errors.Is(err, debpolicy.ErrMissing) {
+		missing(t, "%v", err)
 	}
-	for _, f := range files {
-		in, err := os.Open(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		name := strings.TrimSuffix(filepath.Base(f), ".bz2")
-		out, err := os.Create(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(out, bzip2.NewReader(in)); err != nil {
-			t.Fatal(err)
-		}
-		if err := out.Close(); err != nil {
-			t.Fatal(err)
-		}
-		modules = append(modules, name)
-	}
-	return modules
-}
-
-// cached is a file in the user's cache, made on first use. Its name holds the
-// version of the Debian package it is made from.
-func cached(t testing.TB, flavor, name string, build func(dir string) (file string)) string {
-	t.Helper()
-	root, err := os.UserCacheDir()
 	if err != nil {
-		missing(t, "no cache directory: %v", err)
-	}
-	version, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", "selinux-policy-"+flavor).Output()
-	if err != nil {
-		missing(t, "selinux-policy-%s is not installed", flavor)
-	}
-	file := filepath.Join(root, "sememcached-policy-test", flavor+"_"+strings.ReplaceAll(string(version), ":", "_"), name)
-	if _, err := os.Stat(file); err == nil {
-		return file
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	// Into the same file system, so that the rename is atomic.
-	dir, err := os.MkdirTemp(filepath.Dir(file), "build")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Rename(build(dir), file); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -80,25 +30,13 @@ func cached(t testing.TB, flavor, name string, build func(dir string) (file stri
 // classes, compiled from its modules by way of CIL.
 func debianPolicy(t testing.TB, flavor string) []byte {
 	t.Helper()
-	const hll = "/usr/libexec/selinux/hll/pp"
-	kv, err := os.ReadFile("testdata/debian/kv.cil")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := cached(t, flavor, "kv.v33.bin", func(dir string) string {
-		tools(t, "secilc", hll)
-		args := []string{"-M", "true", "-c", "33", "-o", "kv.v33.bin", "-f", "/dev/null", "kv.cil"}
-		for _, m := range debianModules(t, flavor, dir) {
-			run(t, dir, hll, m, m+".cil")
-			args = append(args, m+".cil")
-		}
-		if err := os.WriteFile(filepath.Join(dir, "kv.cil"), kv, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run(t, dir, "secilc", args...)
-		return filepath.Join(dir, "kv.v33.bin")
-	})
-	b, err := os.ReadFile(file)
+	return debianPolicyAt(t, debpolicy.Version, flavor)
+}
+
+func debianPolicyAt(t testing.TB, version int, flavor string) []byte {
+	t.Helper()
+	file, err := debpolicy.BuildAt(version, "kv", flavor, "testdata/debian/kv.cil")
+	b, err := os.ReadFile(built(t, file, err))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,23 +5,24 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"sememcached/internal/debpolicy"
 	"sememcached/policy"
 )
 
 var everyVersion = flag.Bool("everyversion", false, "expand Debian's modules to every version, ten seconds each")
 
-// roundTrip reads b, destroys it and writes it again.
-func roundTrip(t *testing.T, name string, b []byte) {
+// roundTrip reads b, destroys it and writes it again. It returns the version, or
+// 0 for a failure.
+func roundTrip(t *testing.T, name string, b []byte) (version int) {
 	t.Helper()
 	want := bytes.Clone(b)
 	p, err := policy.Read(b)
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
-		return
+		return 0
 	}
 	for i := range b {
 		b[i] ^= 0xff
@@ -32,23 +33,39 @@ func roundTrip(t *testing.T, name string, b []byte) {
 	}
 	have = have[4:]
 	if bytes.Equal(want, have) {
-		return
+		return p.Version()
 	}
 	at := 0
 	for at < min(len(want), len(have)) && want[at] == have[at] {
 		at++
 	}
 	t.Errorf("%s: expected the same %d bytes, found %d, which differ from offset %#x on", name, len(want), len(have), at)
+	return 0
 }
 
 func TestMicroRoundTrip(t *testing.T) {
+	n, versions := 0, map[int]bool{}
+	whole := func(name string, b []byte) {
+		if v := roundTrip(t, name, b); v != 0 {
+			n++
+			versions[v] = true
+		}
+	}
 	for _, name := range microFiles(t) {
-		roundTrip(t, name, microBytes(t, name))
+		whole(name, microBytes(t, name))
 	}
 	for _, v := range []uint32{34, 35} {
-		roundTrip(t, fmt.Sprint("version ", v), newer(t, microBytes(t, "permissive.v33"), v, 2, 3))
+		whole(fmt.Sprint("version ", v), newer(t, microBytes(t, "permissive.v33"), v, 2, 3))
 	}
-	t.Logf("%d policies", micros+2)
+	t.Logf("%d policies", n)
+	for v := 24; v <= 35; v++ {
+		if !versions[v] {
+			t.Errorf("expected a policy of version %d, found none", v)
+		}
+	}
+	if n < 60 {
+		t.Errorf("expected at least 60 policies, found %d", n)
+	}
 }
 
 // TestFlippedRoundTrip: whatever Read accepts is written as it was, not only
@@ -71,43 +88,69 @@ func TestFlippedRoundTrip(t *testing.T) {
 	t.Logf("%d policies", n)
 }
 
-// TestDebianRoundTrip takes Debian's policies by way of CIL, with our classes,
-// and by way of the module linker and expander, at the versions it writes.
+// TestDebianRoundTrip takes Debian's policies with our classes, by way of CIL, and
+// without them, by way of the module linker and expander, at the versions that these
+// tools write.
 func TestDebianRoundTrip(t *testing.T) {
+	versions := []int{24, 33}
+	if *everyVersion {
+		versions = []int{24, 25, 26, 27, 28, 29, 30, 31, 32, 33}
+	}
 	n := 0
-	for _, flavor := range []string{"default", "mls"} {
-		roundTrip(t, flavor+" kv", debianPolicy(t, flavor))
-		linked := cached(t, flavor, "linked.mod", func(dir string) string {
-			tools(t, "semodule_link")
-			args := []string{"-o", "linked.mod", "base.pp"}
-			for _, m := range debianModules(t, flavor, dir) {
-				if m != "base.pp" {
-					args = append(args, m)
-				}
-			}
-			run(t, dir, "semodule_link", args...)
-			return filepath.Join(dir, "linked.mod")
-		})
-		versions := []int{24, 33}
-		if *everyVersion {
-			versions = []int{24, 25, 26, 27, 28, 29, 30, 31, 32, 33}
+	whole := func(name string, version int, b []byte) {
+		if v := roundTrip(t, name, b); v == version {
+			n++
+		} else if v != 0 {
+			t.Errorf("%s: expected version %d, found %d", name, version, v)
 		}
+	}
+	for _, flavor := range []string{"default", "mls"} {
 		for _, v := range versions {
-			name := fmt.Sprintf("expanded.v%d.bin", v)
-			file := cached(t, flavor, name, func(dir string) string {
-				tools(t, "semodule_expand")
-				run(t, dir, "semodule_expand", "-c", fmt.Sprint(v), linked, name)
-				return filepath.Join(dir, name)
-			})
-			b, err := os.ReadFile(file)
+			whole(fmt.Sprintf("%s with our classes, version %d", flavor, v), v, debianPolicyAt(t, v, flavor))
+			b, err := os.ReadFile(expanded(t, flavor, v))
 			if err != nil {
 				t.Fatal(err)
 			}
-			roundTrip(t, flavor+" "+name, b)
-			n++
+			whole(fmt.Sprintf("%s, version %d", flavor, v), v, b)
 		}
 	}
-	t.Logf("%d policies (-everyversion takes all)", n+2)
+	t.Logf("%d policies (-everyversion takes all)", n)
+	if want := 4 * len(versions); n != want && !t.Failed() {
+		t.Errorf("expected %d policies, found %d", want, n)
+	}
+}
+
+// linked is the modules of a flavor, linked.
+func linked(t testing.TB, flavor string) string {
+	t.Helper()
+	file, err := debpolicy.File(flavor, "linked.mod", func(dir string) error {
+		tools(t, "semodule_link")
+		modules, err := debpolicy.Unpack(flavor, dir)
+		if err != nil {
+			return err
+		}
+		args := []string{"-o", "linked.mod", "base.pp"}
+		for _, m := range modules {
+			if m != "base.pp" {
+				args = append(args, m)
+			}
+		}
+		run(t, dir, "semodule_link", args...)
+		return nil
+	})
+	return built(t, file, err)
+}
+
+// expanded is Debian's policy of a flavor as the expander writes it.
+func expanded(t testing.TB, flavor string, version int) string {
+	t.Helper()
+	name := fmt.Sprintf("expanded.v%d.bin", version)
+	file, err := debpolicy.File(flavor, name, func(dir string) error {
+		tools(t, "semodule_expand")
+		run(t, dir, "semodule_expand", "-c", fmt.Sprint(version), linked(t, flavor), name)
+		return nil
+	})
+	return built(t, file, err)
 }
 
 // TestWriteAddedRule writes policies with one more rule than they were read

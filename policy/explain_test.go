@@ -3,7 +3,6 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"sememcached/internal/debpolicy"
 	"sememcached/policy"
 )
 
@@ -324,40 +324,22 @@ func TestExplainNonsense(t *testing.T) {
 	}
 }
 
-// debianCIL is all modules of Debian's policy in CIL, in one file, and our
-// classes.
-func debianCIL(t *testing.T, flavor string) string {
+// debianWith is Debian's policy of a flavor with our classes and more CIL.
+func debianWith(t *testing.T, flavor string, cil []string) *policy.Policy {
 	t.Helper()
-	const hll = "/usr/libexec/selinux/hll/pp"
-	file := cached(t, flavor, "modules.cil", func(dir string) string {
-		tools(t, hll)
-		out, err := os.Create(filepath.Join(dir, "modules.cil"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		for _, m := range debianModules(t, flavor, dir) {
-			run(t, dir, hll, m, m+".cil")
-			in, err := os.Open(filepath.Join(dir, m+".cil"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.Copy(out, in); err != nil {
-				t.Fatal(err)
-			}
-			in.Close()
-		}
-		return out.Name()
-	})
-	b, err := os.ReadFile(file)
+	more, out := filepath.Join(t.TempDir(), "more.cil"), filepath.Join(t.TempDir(), "out.bin")
+	if err := os.WriteFile(more, []byte(strings.Join(cil, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := filepath.Abs("testdata/debian/kv.cil")
 	if err != nil {
 		t.Fatal(err)
 	}
-	kv, err := os.ReadFile("testdata/debian/kv.cil")
+	b, err := os.ReadFile(built(t, out, debpolicy.Compile(flavor, debpolicy.Version, out, kv, more)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b) + "\n" + string(kv)
+	return mustRead(t, b)
 }
 
 // TestExplainIsRightOnDebian repairs denials of kv_item with one compilation.
@@ -387,7 +369,7 @@ func TestExplainIsRightOnDebian(t *testing.T) {
 		}
 		questions = append(questions, q)
 	}
-	fixed := compileCIL(t, t.TempDir(), debianCIL(t, "default"), cil...)
+	fixed := debianWith(t, "default", cil)
 	for _, q := range questions {
 		if e := fixed.ExplainQuery(q); !e.Allowed {
 			t.Errorf("expected what was explained to be allowed, found\n%s", e)

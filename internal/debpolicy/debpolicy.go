@@ -1,11 +1,19 @@
-// Package debpolicy builds Debian's SELinux policies with the classes of ours
-// added, as test data: 4,400 types and 2.3 MB, what a real machine loads. It is
-// test support; no product code imports it.
+// Package debpolicy builds Debian's SELinux policies, with CIL of ours added, as
+// test data: 4,400 types and 2.3 MB, what a real machine loads. It is test
+// support; no product code imports it.
 //
-// The packages selinux-policy-default and selinux-policy-mls ship modules. They
-// are turned into CIL by Debian's hll/pp and compiled by secilc, which takes
-// twenty seconds; the result is kept in the user's cache under the version of
-// the package.
+// The packages selinux-policy-default and selinux-policy-mls ship modules.
+// Debian's hll/pp turns them into CIL, which secilc compiles; together that takes
+// twenty seconds, so what comes of it is kept in the user's cache:
+//
+//	~/.cache/sememcached-policy-test/FLAVOR_VERSION/   VERSION is that of the package
+//	    modules.cil        all modules in CIL
+//	    NAME.cil           what was added
+//	    NAME.vNN.bin       both of them compiled
+//	    ...                what else a test derives, by File
+//
+// A file appears there whole or not at all; tests of several processes may build
+// the same one at a time, and the last one stays.
 package debpolicy
 
 import (
@@ -16,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -24,13 +33,136 @@ const hll = "/usr/libexec/selinux/hll/pp"
 // ErrMissing says that a package or a tool is not installed; the text has its name.
 var ErrMissing = errors.New("not installed")
 
-// Build returns the path of the compiled policy of a flavor, default or mls,
-// version 33, with the CIL of file added.
-func Build(flavor, cil string) (string, error) { return BuildAs("kv", flavor, cil) }
+// Version is the policy version that Build writes, the newest of secilc 3.4.
+const Version = 33
 
-// BuildAs is Build for policies that are kept beside each other, each under a
-// name of its own.
-func BuildAs(name, flavor, cil string) (string, error) {
+// Build returns the path of the compiled policy of a flavor, default or mls,
+// with the CIL of the file cil added. Policies with other names are kept beside
+// each other; one whose CIL has changed is built anew.
+func Build(name, flavor, cil string) (string, error) { return BuildAt(Version, name, flavor, cil) }
+
+// BuildAt is Build for another policy version.
+func BuildAt(version int, name, flavor, cil string) (string, error) {
+	added, err := os.ReadFile(cil)
+	if err != nil {
+		return "", err
+	}
+	file := fmt.Sprintf("%s.v%d.bin", name, version)
+	// What was added is kept under the name of the policy made of it: each
+	// version has its own, so that none is taken for one of other sources.
+	source := name + ".cil"
+	if version != Version {
+		source = fmt.Sprintf("%s.v%d.cil", name, version)
+	}
+	dir, err := directory(flavor)
+	if err != nil {
+		return "", err
+	}
+	old, err := os.ReadFile(filepath.Join(dir, source))
+	return inCache(dir, file, err == nil && string(old) == string(added), func(tmp string) error {
+		copied := filepath.Join(tmp, source)
+		if err := os.WriteFile(copied, added, 0o600); err != nil {
+			return err
+		}
+		if err := Compile(flavor, version, filepath.Join(tmp, file), copied); err != nil {
+			return err
+		}
+		return os.Rename(copied, filepath.Join(dir, source))
+	})
+}
+
+// Compile compiles the modules of a flavor and files of CIL to the file out.
+// secilc checks all neverallow rules on the way.
+func Compile(flavor string, version int, out string, cil ...string) error {
+	modules, err := Modules(flavor)
+	if err != nil {
+		return err
+	}
+	if err := installed("secilc"); err != nil {
+		return err
+	}
+	args := append([]string{"-M", "true", "-c", strconv.Itoa(version), "-o", out, "-f", os.DevNull}, cil...)
+	return run(filepath.Dir(out), "secilc", append(args, modules)...)
+}
+
+// Modules returns the path of all modules of a flavor in CIL, in one file.
+func Modules(flavor string) (string, error) {
+	return File(flavor, "modules.cil", func(tmp string) error {
+		if err := installed(hll); err != nil {
+			return err
+		}
+		names, err := Unpack(flavor, tmp)
+		if err != nil {
+			return err
+		}
+		out, err := os.Create(filepath.Join(tmp, "modules.cil"))
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		for _, name := range names {
+			if err := run(tmp, hll, name, name+".cil"); err != nil {
+				return err
+			}
+			b, err := os.ReadFile(filepath.Join(tmp, name+".cil"))
+			if err != nil {
+				return err
+			}
+			if _, err := out.Write(b); err != nil {
+				return err
+			}
+		}
+		return out.Close()
+	})
+}
+
+// Unpack unpacks the modules of a flavor into dir and returns their file names,
+// which end in .pp.
+func Unpack(flavor, dir string) (names []string, err error) {
+	files, err := filepath.Glob("/usr/share/selinux/" + flavor + "/*.pp.bz2")
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("the modules of selinux-policy-%s are %w", flavor, ErrMissing)
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".bz2")
+		if err := unpack(f, filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// File returns the path of a file of a flavor in the cache. Where it is not there
+// yet, build makes a file of that name in the directory that it is given.
+func File(flavor, name string, build func(dir string) error) (string, error) {
+	dir, err := directory(flavor)
+	if err != nil {
+		return "", err
+	}
+	return inCache(dir, name, true, build)
+}
+
+// inCache is File in a directory; what is there and not fresh is replaced.
+func inCache(dir, name string, fresh bool, build func(dir string) error) (string, error) {
+	file := filepath.Join(dir, name)
+	if _, err := os.Stat(file); err == nil && fresh {
+		return file, nil
+	}
+	// In the same file system, so that the rename is atomic.
+	tmp, err := os.MkdirTemp(dir, "build")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	if err := build(tmp); err != nil {
+		return "", err
+	}
+	return file, os.Rename(filepath.Join(tmp, name), file)
+}
+
+// directory is the part of the cache for the installed version of a flavor.
+func directory(flavor string) (string, error) {
 	root, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -39,60 +171,15 @@ func BuildAs(name, flavor, cil string) (string, error) {
 	if err != nil || len(version) == 0 {
 		return "", fmt.Errorf("the package selinux-policy-%s is %w", flavor, ErrMissing)
 	}
-	added, err := os.ReadFile(cil)
-	if err != nil {
-		return "", err
-	}
 	dir := filepath.Join(root, "sememcached-policy-test", flavor+"_"+strings.ReplaceAll(string(version), ":", "_"))
-	want, file := filepath.Join(dir, name+".cil"), filepath.Join(dir, name+".v33.bin")
-	if old, err := os.ReadFile(want); err == nil && string(old) == string(added) {
-		if _, err := os.Stat(file); err == nil {
-			return file, nil
-		}
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(dir, "build")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(tmp)
-	if err := build(tmp, flavor, added); err != nil {
-		return "", err
-	}
-	if err := os.Rename(filepath.Join(tmp, "kv.v33.bin"), file); err != nil {
-		return "", err
-	}
-	return file, os.Rename(filepath.Join(tmp, "kv.cil"), want)
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// build compiles the policy in dir.
-func build(dir, flavor string, added []byte) error {
-	for _, tool := range []string{"secilc", hll} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is %w", tool, ErrMissing)
-		}
+func installed(tool string) error {
+	if _, err := exec.LookPath(tool); err != nil {
+		return fmt.Errorf("%s is %w", tool, ErrMissing)
 	}
-	files, err := filepath.Glob("/usr/share/selinux/" + flavor + "/*.pp.bz2")
-	if err != nil || len(files) == 0 {
-		return fmt.Errorf("the modules of selinux-policy-%s are %w", flavor, ErrMissing)
-	}
-	args := []string{"-M", "true", "-c", "33", "-o", "kv.v33.bin", "-f", os.DevNull, "kv.cil"}
-	if err := os.WriteFile(filepath.Join(dir, "kv.cil"), added, 0o600); err != nil {
-		return err
-	}
-	for _, f := range files {
-		name := strings.TrimSuffix(filepath.Base(f), ".bz2")
-		if err := unpack(f, filepath.Join(dir, name)); err != nil {
-			return err
-		}
-		if err := run(dir, hll, name, name+".cil"); err != nil {
-			return err
-		}
-		args = append(args, name+".cil")
-	}
-	return run(dir, "secilc", args...)
+	return nil
 }
 
 func unpack(from, to string) error {
@@ -116,7 +203,7 @@ func run(dir, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", name, err, out)
+		return fmt.Errorf("%s: %w\n%s", name, err, out[max(0, len(out)-4000):])
 	}
 	return nil
 }

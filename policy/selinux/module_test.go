@@ -70,7 +70,7 @@ func install(t *testing.T, name, flavor, cil string) *policy.Policy {
 	if err := os.WriteFile(file, append([]byte(cil), clients...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	built, err := debpolicy.BuildAs(name, flavor, file)
+	built, err := debpolicy.Build(name, flavor, file)
 	if errors.Is(err, debpolicy.ErrMissing) {
 		missing(t, "%v", err)
 	}
