@@ -142,6 +142,50 @@ func (b bitmap) and(o bitmap) bitmap {
 	return out
 }
 
+// without returns the bits of b that are not in o.
+func (b bitmap) without(o bitmap) bitmap {
+	var out bitmap
+	i := 0
+	for _, w := range b {
+		for i < len(o) && o[i].start < w.start {
+			i++
+		}
+		if i < len(o) && o[i].start == w.start {
+			w.bits &^= o[i].bits
+		}
+		if w.bits != 0 {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// or returns the bits that are set in one of them. It may share memory with both.
+func (b bitmap) or(o bitmap) bitmap {
+	if len(b) == 0 {
+		return o
+	}
+	if len(o) == 0 {
+		return b
+	}
+	out := make(bitmap, 0, len(b)+len(o))
+	i, j := 0, 0
+	for i < len(b) || j < len(o) {
+		switch {
+		case j == len(o) || i < len(b) && b[i].start < o[j].start:
+			out = append(out, b[i])
+			i++
+		case i == len(b) || o[j].start < b[i].start:
+			out = append(out, o[j])
+			j++
+		default:
+			out = append(out, word{b[i].start, b[i].bits | o[j].bits})
+			i, j = i+1, j+1
+		}
+	}
+	return out
+}
+
 // with returns b with one more bit. It may share memory with b only if the bit
 // was set already.
 func (b bitmap) with(bit uint32) bitmap {

@@ -34,6 +34,7 @@ const (
 	KindRole              Kind = "role"               // no role allow rule for a change of roles
 	KindBounds            Kind = "bounds"             // the parent of the type may not either
 	KindChange            Kind = "change"             // a context that would pass the constraints
+	KindContrary          Kind = "contrary"           // there is no such context
 	KindAuditAllow        Kind = "auditallow"         // the grant is logged
 	KindDontAudit         Kind = "dontaudit"          // the denial is not logged
 	KindPermissive        Kind = "permissive"         // the denial is not enforced
@@ -52,7 +53,7 @@ type Reason struct {
 	CIL string `json:"cil,omitempty"`
 	Add bool   `json:"add,omitempty"`
 
-	Near       []Near            `json:"near,omitempty"`       // missing-rule
+	Near       []Near            `json:"near,omitempty"`       // missing-rule, constraint: any one of them would do
 	Booleans   []map[string]bool `json:"booleans,omitempty"`   // conditional: settings, each of which takes this reason away
 	Expression string            `json:"expression,omitempty"` // conditional, constraint: in infix
 	Values     string            `json:"values,omitempty"`     // the expression with the values of this question
@@ -61,13 +62,14 @@ type Reason struct {
 	Context    string            `json:"context,omitempty"`    // change: the other context
 }
 
-// Near is a rule that would grant if a type had one more attribute.
+// Near is a rule that would grant, or a constraint that would hold, if a type had
+// one more attribute.
 type Near struct {
 	Attribute string   `json:"attribute"`
 	Type      string   `json:"type"`
 	Perms     []string `json:"perms"`
-	Rule      string   `json:"rule"`  // the rule that is there, in CIL
-	CIL       string   `json:"cil"`   // the statement to add
+	Rule      string   `json:"rule,omitempty"` // the rule that is there, in CIL
+	CIL       string   `json:"cil"`            // the statement to add
 	Types     int      `json:"types"` // that have the attribute already
 }
 
@@ -211,13 +213,12 @@ func (x *explainer) denials(denied AV) []Reason {
 			CIL:  fmt.Sprintf("(roleallow %s %s)", from, to),
 		})
 	}
-	if up := p.typeByValue[x.s.typ].bounds; up != 0 {
-		parent := &explainer{p, subject{x.s.context, up}, p.bound(x.o), x.c, x.want}
-		if lost := denied &^ p.compute(parent.s, parent.o, x.c).allow; lost != 0 {
+	if up := x.parent(); up != nil {
+		if lost := denied &^ p.compute(up.s, up.o, x.c).allow; lost != 0 {
 			rs = append(rs, Reason{
 				Kind: KindBounds, Perms: x.names(lost),
-				Text:   fmt.Sprintf("%s is bounded by %s, which may not do it to %s", p.typeByValue[x.s.typ].name, p.typeByValue[up].name, p.typeByValue[parent.o.typ].name),
-				Parent: parent.denials(lost),
+				Text:   fmt.Sprintf("%s is bounded by %s, which may not do it to %s", p.typeByValue[x.s.typ].name, p.typeByValue[up.s.typ].name, p.typeByValue[up.o.typ].name),
+				Parent: up.denials(lost),
 			})
 		}
 	}
@@ -233,15 +234,12 @@ func (t *tables) roleChange(from, to uint32) bool {
 // constraints lists those that take one of denied away.
 func (x *explainer) constraints(denied AV) []Reason {
 	var rs []Reason
-	for i := range x.p.classByValue[x.c].constraints {
-		k := &x.p.classByValue[x.c].constraints[i]
-		if k.perms&denied == 0 || x.p.holds(k.expr, x.s, x.o, subject{}) {
-			continue
-		}
+	for k := range x.failing(denied) {
 		expr, values := x.p.infix(k.expr, x.s, x.o, subject{})
 		rs = append(rs, Reason{
 			Kind: KindConstraint, Perms: x.names(k.perms & denied), Expression: expr, Values: values,
 			Text: fmt.Sprintf("a constraint on %s does not hold", permSet(x.names(k.perms&denied))),
+			Near: x.exemptions(k),
 		})
 	}
 	return rs

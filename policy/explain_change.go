@@ -2,23 +2,35 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 )
 
 // changes looks for another source and another target that constraints and
 // role rules would let pass with the whole question: the same type, with as few as
-// possible of range, user and role taken from the other side. There is none
-// where a constraint asks for a type, or two ask for contrary things.
+// possible of range, user and role taken from the other side. Where there is
+// neither, and no attribute would exempt a type, nothing of one side alone can be
+// changed: the reason says so.
 func (x *explainer) changes(denied bool) []Reason {
-	if !denied || x.passes(x.s, x.o, x.want) {
+	if !denied || x.passes(x.s, x.o, passing{}) {
 		return nil
 	}
 	var rs []Reason
-	if c := x.change(x.s, x.o, func(c *context) bool { return x.passes(subject{c, x.s.typ}, x.o, x.want) }); c != nil {
-		rs = append(rs, x.changeReason("source", c))
+	source, all1 := x.change(x.s, x.o, func(c *context) bool { return x.passes(subject{c, x.s.typ}, x.o, passing{}) })
+	if source != nil {
+		rs = append(rs, x.changeReason("source", source))
 	}
-	if c := x.change(x.o, x.s, func(c *context) bool { return x.passes(x.s, subject{c, x.o.typ}, x.want) }); c != nil {
-		rs = append(rs, x.changeReason("target", c))
+	target, all2 := x.change(x.o, x.s, func(c *context) bool { return x.passes(x.s, subject{c, x.o.typ}, passing{}) })
+	if target != nil {
+		rs = append(rs, x.changeReason("target", target))
+	}
+	if len(rs) == 0 && !x.passes(x.s, x.o, passing{anyRole: true}) && !x.exempted() {
+		is := "there is"
+		if !all1 || !all2 {
+			is = "among those that were tried there is"
+		}
+		rs = append(rs, Reason{
+			Kind: KindContrary, Perms: x.names(x.want),
+			Text: is + " no other user, role or range, of the source alone or of the target alone, for which the constraints would hold together",
+		})
 	}
 	return rs
 }
@@ -31,27 +43,54 @@ func (x *explainer) changeReason(side string, c *context) Reason {
 	}
 }
 
+// passing says what a question must not pass by itself.
+type passing struct {
+	members []member // attributes that types are given
+	anyRole bool     // changes of roles are allowed
+}
+
 // passes reports whether no constraint and no role rule, nor one of the
-// bounds, takes any of want away.
-func (x *explainer) passes(s, o subject, want AV) bool {
+// bounds, takes any of what is asked for away.
+func (x *explainer) passes(s, o subject, with passing) bool {
 	p := x.p
 	for i := range p.classByValue[x.c].constraints {
 		k := &p.classByValue[x.c].constraints[i]
-		if k.perms&want != 0 && !p.holds(k.expr, s, o, subject{}) {
+		if k.perms&x.want == 0 {
+			continue
+		}
+		expr := k.expr
+		if len(with.members) > 0 {
+			expr = withMembers(expr, with.members)
+		}
+		if !p.holds(expr, s, o, subject{}) {
 			return false
 		}
 	}
-	if x.c == p.processClass && want&p.processTrans != 0 && !p.roleChange(s.role, o.role) {
+	if x.c == p.processClass && x.want&p.processTrans != 0 && !with.anyRole && !p.roleChange(s.role, o.role) {
 		return false
 	}
 	if up := p.typeByValue[s.typ].bounds; up != 0 {
-		return x.passes(subject{s.context, up}, p.bound(o), want)
+		return x.passes(subject{s.context, up}, p.bound(o), with)
 	}
 	return true
 }
 
-// change finds a valid context like own that does, or nil.
-func (x *explainer) change(own, other subject, does func(*context) bool) *context {
+// maxContexts bounds how many contexts one search tries: some tenths of a
+// second. Only policies with very many roles and sensitivities reach it.
+const maxContexts = 1 << 18
+
+// change finds a valid context like own that does, or nil. all reports that there
+// is no other than those that were tried, up to categories that no constraint can
+// tell apart.
+func (x *explainer) change(own, other subject, does func(*context) bool) (found *context, all bool) {
+	try := func(c context) bool {
+		if x.p.invalid(&c) != "" || !does(&c) {
+			return false
+		}
+		found = &c
+		return true
+	}
+	// What the two sides have already, nearest to own first.
 	ranges := x.ranges(own.context, other.context)
 	for _, c := range []context{
 		{user: own.user, role: own.role},
@@ -61,14 +100,22 @@ func (x *explainer) change(own, other subject, does func(*context) bool) *contex
 	} {
 		c.typ = own.context.typ
 		for _, r := range ranges {
-			c.span = r
-			if x.p.invalid(&c) == "" && does(&c) {
-				found := c
-				return &found
+			if c.span = r; try(c) {
+				return found, true
 			}
 		}
 	}
-	return nil
+	// Then whatever there is.
+	n := 0
+	for c := range x.contexts(own.context, other.context) {
+		if try(c) {
+			return found, true
+		}
+		if n++; n == maxContexts {
+			return nil, false
+		}
+	}
+	return nil, true
 }
 
 // ranges are the ranges that the levels of two contexts and their joins make,
@@ -93,10 +140,4 @@ func (x *explainer) ranges(own, other *context) []mlsRange {
 }
 
 // join is the least level that dominates both.
-func join(a, b *level) level {
-	l := level{sens: max(a.sens, b.sens), cats: slices.Clone(a.cats)}
-	for bit := range b.cats.all {
-		l.cats = l.cats.with(bit)
-	}
-	return l
-}
+func join(a, b *level) level { return level{max(a.sens, b.sens), a.cats.or(b.cats)} }

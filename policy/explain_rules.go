@@ -121,17 +121,13 @@ func (x *explainer) near(av AV) []Near {
 		types  int
 	}
 	var found []candidate
-	has := func(typ uint32, a uint16) bool {
-		_, ok := slices.BinarySearch(p.attrs[typ], a)
-		return ok
-	}
 	size := map[uint16]int{}
 	for i := range p.rules {
 		r := &p.rules[i]
 		if r.class != uint16(x.c) || r.spec != ruleAllow || AV(r.data)&av == 0 {
 			continue
 		}
-		s, o := has(x.s.typ, r.source), has(x.o.typ, r.target)
+		s, o := p.hasAttribute(x.s.typ, uint32(r.source)), p.hasAttribute(x.o.typ, uint32(r.target))
 		c := candidate{rule: r, attr: r.source, typ: x.s.typ, grants: len(x.names(AV(r.data) & av))}
 		if s && !o {
 			c.attr, c.typ = r.target, x.o.typ
@@ -143,13 +139,7 @@ func (x *explainer) near(av AV) []Near {
 			found = append(found, c)
 		}
 	}
-	for v := range p.attrs {
-		for _, a := range p.attrs[v] {
-			if _, ok := size[a]; ok && !p.typeByValue[v].attribute() {
-				size[a]++
-			}
-		}
-	}
+	p.countTypes(size)
 	for i := range found {
 		found[i].types = size[found[i].attr]
 	}

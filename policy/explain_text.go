@@ -46,17 +46,32 @@ func writeReasons(b *strings.Builder, rs []Reason, indent string) {
 			}
 			fmt.Fprintf(b, "%s%s: %s\n", pad, word, r.CIL)
 		}
-		for _, n := range r.Near {
-			fmt.Fprintf(b, "%snearly: %s, if %s had attribute %s, as %d types have: %s\n", pad, n.Rule, n.Type, n.Attribute, n.Types, n.CIL)
-		}
 		if r.Expression != "" {
 			fmt.Fprintf(b, "%sexpression: %s\n%shere: %s\n", pad, r.Expression, pad, r.Values)
+		}
+		for _, n := range r.Near {
+			what := n.Rule
+			if what == "" {
+				what = "it would hold"
+			}
+			fmt.Fprintf(b, "%snearly: %s, if %s had attribute %s, as %s: %s\n", pad, what, n.Type, n.Attribute, haveTypes(n.Types), n.CIL)
 		}
 		for _, s := range r.Booleans {
 			fmt.Fprintf(b, "%sset: %s\n", pad, settingString(s))
 		}
 		writeReasons(b, r.Parent, pad)
 	}
+}
+
+// haveTypes counts types in words.
+func haveTypes(n int) string {
+	switch n {
+	case 0:
+		return "no type has"
+	case 1:
+		return "one type has"
+	}
+	return fmt.Sprintf("%d types have", n)
 }
 
 // settingString writes booleans as the command line takes them.
