@@ -70,7 +70,7 @@ type Near struct {
 	Perms     []string `json:"perms"`
 	Rule      string   `json:"rule,omitempty"` // the rule that is there, in CIL
 	CIL       string   `json:"cil"`            // the statement to add
-	Types     int      `json:"types"` // that have the attribute already
+	Types     int      `json:"types"`          // that have the attribute already
 }
 
 // Explanation is the answer to a Query with all reasons for it. It is made of

@@ -7,24 +7,40 @@ import (
 // changes looks for another source and another target that constraints and
 // role rules would let pass with the whole question: the same type, with as few as
 // possible of range, user and role taken from the other side. Where there is
-// neither, and no attribute would exempt a type, nothing of one side alone can be
-// changed: the reason says so.
+// neither, it looks further; where there is none at all, and no attributes would
+// exempt the types, it says that.
 func (x *explainer) changes(denied bool) []Reason {
 	if !denied || x.passes(x.s, x.o, passing{}) {
 		return nil
 	}
+	// Beside a constraint that fails, a missing rule for these two roles is one to
+	// add, as another reason says; by itself it is what another context avoids.
+	with := passing{roles: !x.passes(x.s, x.o, passing{roles: true})}
+	type side struct {
+		name       string
+		own, other subject
+		does       func(*context) bool
+	}
+	sides := []side{
+		{"source", x.s, x.o, func(c *context) bool { return x.passes(subject{c, x.s.typ}, x.o, with) }},
+		{"target", x.o, x.s, func(c *context) bool { return x.passes(x.s, subject{c, x.o.typ}, with) }},
+	}
 	var rs []Reason
-	source, all1 := x.change(x.s, x.o, func(c *context) bool { return x.passes(subject{c, x.s.typ}, x.o, passing{}) })
-	if source != nil {
-		rs = append(rs, x.changeReason("source", source))
+	for _, s := range sides {
+		if c := x.nearChange(s.own, s.other, s.does); c != nil {
+			rs = append(rs, x.changeReason(s.name, c))
+		}
 	}
-	target, all2 := x.change(x.o, x.s, func(c *context) bool { return x.passes(x.s, subject{c, x.o.typ}, passing{}) })
-	if target != nil {
-		rs = append(rs, x.changeReason("target", target))
+	all := true
+	for i := 0; i < len(sides) && len(rs) == 0; i++ {
+		c, complete := x.anyChange(sides[i].own, sides[i].other, sides[i].does)
+		if all = all && complete; c != nil {
+			rs = append(rs, x.changeReason(sides[i].name, c))
+		}
 	}
-	if len(rs) == 0 && !x.passes(x.s, x.o, passing{anyRole: true}) && !x.exempted() {
+	if len(rs) == 0 && with.roles && !x.exempted() {
 		is := "there is"
-		if !all1 || !all2 {
+		if !all {
 			is = "among those that were tried there is"
 		}
 		rs = append(rs, Reason{
@@ -46,7 +62,7 @@ func (x *explainer) changeReason(side string, c *context) Reason {
 // passing says what a question must not pass by itself.
 type passing struct {
 	members []member // attributes that types are given
-	anyRole bool     // changes of roles are allowed
+	roles   bool     // the change from the one role asked about to the other is allowed
 }
 
 // passes reports whether no constraint and no role rule, nor one of the
@@ -66,7 +82,8 @@ func (x *explainer) passes(s, o subject, with passing) bool {
 			return false
 		}
 	}
-	if x.c == p.processClass && x.want&p.processTrans != 0 && !with.anyRole && !p.roleChange(s.role, o.role) {
+	if x.c == p.processClass && x.want&p.processTrans != 0 && !p.roleChange(s.role, o.role) &&
+		!(with.roles && s.role == x.s.role && o.role == x.o.role) {
 		return false
 	}
 	if up := p.typeByValue[s.typ].bounds; up != 0 {
@@ -79,18 +96,9 @@ func (x *explainer) passes(s, o subject, with passing) bool {
 // second. Only policies with very many roles and sensitivities reach it.
 const maxContexts = 1 << 18
 
-// change finds a valid context like own that does, or nil. all reports that there
-// is no other than those that were tried, up to categories that no constraint can
-// tell apart.
-func (x *explainer) change(own, other subject, does func(*context) bool) (found *context, all bool) {
-	try := func(c context) bool {
-		if x.p.invalid(&c) != "" || !does(&c) {
-			return false
-		}
-		found = &c
-		return true
-	}
-	// What the two sides have already, nearest to own first.
+// nearChange finds a valid context like own that does, made of what the two sides
+// have already, or nil. object_r stays with objects.
+func (x *explainer) nearChange(own, other subject, does func(*context) bool) *context {
 	ranges := x.ranges(own.context, other.context)
 	for _, c := range []context{
 		{user: own.user, role: own.role},
@@ -98,18 +106,27 @@ func (x *explainer) change(own, other subject, does func(*context) bool) (found 
 		{user: own.user, role: other.role},
 		{user: other.user, role: other.role},
 	} {
-		c.typ = own.context.typ
+		if c.typ = own.context.typ; (c.role == objectR) != (own.role == objectR) {
+			continue
+		}
 		for _, r := range ranges {
-			if c.span = r; try(c) {
-				return found, true
+			c.span = r
+			if x.p.invalid(&c) == "" && does(&c) {
+				found := c
+				return &found
 			}
 		}
 	}
-	// Then whatever there is.
+	return nil
+}
+
+// anyChange finds any valid context like own that does, or nil. complete reports
+// that nothing was left out, up to categories that no constraint can tell apart.
+func (x *explainer) anyChange(own, other subject, does func(*context) bool) (found *context, complete bool) {
 	n := 0
 	for c := range x.contexts(own.context, other.context) {
-		if try(c) {
-			return found, true
+		if x.p.invalid(&c) == "" && does(&c) {
+			return &c, true
 		}
 		if n++; n == maxContexts {
 			return nil, false

@@ -7,7 +7,8 @@ import (
 
 // contexts yields every context of the type of own that a constraint could tell
 // from the others when it compares it with other: each user and role that may have
-// the type, and each range up to the choice of categories. Not all are valid.
+// the type (object_r stays with objects), and each range up to the choice of
+// categories. Not all are valid.
 //
 // Levels are compared by sensitivity and by inclusion of categories, with the two
 // levels of other and with each other. So it does not matter which categories of a
@@ -17,6 +18,9 @@ func (x *explainer) contexts(own, other *context) iter.Seq[context] {
 	return func(yield func(context) bool) {
 		p := x.p
 		for _, role := range first(own.role, len(p.roleByValue)) {
+			if (role == objectR) != (own.role == objectR) {
+				continue
+			}
 			for _, user := range first(own.user, len(p.userByValue)) {
 				c := context{user: user, role: role, typ: own.typ, span: own.span}
 				if !p.mayHave(&c) {

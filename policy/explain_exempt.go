@@ -115,7 +115,7 @@ func (x *explainer) exempted() bool {
 			more = append(more, member{y.p.typeNames[near[0].Type], y.p.typeNames[near[0].Attribute]})
 		}
 	}
-	return x.passes(x.s, x.o, passing{members: more, anyRole: true})
+	return x.passes(x.s, x.o, passing{members: more, roles: true})
 }
 
 // parent is the same question about the bounds, or nil.

@@ -89,7 +89,7 @@ func (x *explainer) inForce(av AV, spec uint16, kind Kind, text string) []Reason
 			reason.Expression, reason.Values = x.p.condInfix(c.expr)
 			reason.Text += ", under a condition"
 		}
-		rs = append(rs, reason)
+		rs = appendNew(rs, reason)
 	}
 	return rs
 }
@@ -183,9 +183,20 @@ func (x *explainer) switchedOff(missing, have AV) []Reason {
 				reason.Text += "; changing it takes away others of the permissions"
 			}
 		}
-		rs = append(rs, reason)
+		rs = appendNew(rs, reason)
 	}
 	return rs
+}
+
+// appendNew appends a reason that is not there yet: policies have the same rule
+// under the same condition more than once.
+func appendNew(rs []Reason, r Reason) []Reason {
+	if slices.ContainsFunc(rs, func(o Reason) bool {
+		return o.CIL == r.CIL && o.Text == r.Text && o.Expression == r.Expression
+	}) {
+		return rs
+	}
+	return append(rs, r)
 }
 
 // Limits of settings: expressions over many booleans have many settings.

@@ -188,7 +188,7 @@ type repairer struct {
 	t        *testing.T
 	dir, cil string
 	compiled map[string]*policy.Policy   // by what was added
-	contexts map[string][]policy.Context // by type
+	contexts map[string][]policy.Context // by type, and whether they are of objects
 }
 
 func (r *repairer) with(cil []string) *policy.Policy {
@@ -251,12 +251,17 @@ func (r *repairer) contrary(fixed *policy.Policy, q policy.Query, e policy.Expla
 		av, _ := fixed.Perm(c, name)
 		want |= av
 	}
+	// object_r stays with objects.
 	of := func(context string) []policy.Context {
-		typ := strings.Split(context, ":")[2]
-		if r.contexts[typ] == nil {
-			r.contexts[typ] = everyContext(t, fixed, typ)
+		part := strings.Split(context, ":")
+		typ, object := part[2], part[1] == "object_r"
+		key := fmt.Sprint(typ, object)
+		if r.contexts[key] == nil {
+			r.contexts[key] = slices.DeleteFunc(everyContext(t, fixed, typ), func(c policy.Context) bool {
+				return strings.Contains(c.String(), ":object_r:") != object
+			})
 		}
-		return r.contexts[typ]
+		return r.contexts[key]
 	}
 	// Contexts belong to one policy; those of another are told by their text.
 	in := func(c policy.Context) policy.Context { return mustContext(t, fixed, c.String()) }
