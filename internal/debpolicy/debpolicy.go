@@ -64,16 +64,16 @@ func BuildAt(version int, name, flavor, cil string) (string, error) {
 		if err := os.WriteFile(copied, added, 0o600); err != nil {
 			return err
 		}
-		if err := Compile(flavor, version, filepath.Join(tmp, file), copied); err != nil {
+		if err := Compile(flavor, "-c", strconv.Itoa(version), "-o", filepath.Join(tmp, file), copied); err != nil {
 			return err
 		}
 		return os.Rename(copied, filepath.Join(dir, source))
 	})
 }
 
-// Compile compiles the modules of a flavor and files of CIL to the file out.
-// secilc checks all neverallow rules on the way.
-func Compile(flavor string, version int, out string, cil ...string) error {
+// Compile runs secilc on the modules of a flavor and more, which are arguments of
+// secilc: options and absolute names of files. Without -N it checks all neverallow rules.
+func Compile(flavor string, more ...string) error {
 	modules, err := Modules(flavor)
 	if err != nil {
 		return err
@@ -81,8 +81,8 @@ func Compile(flavor string, version int, out string, cil ...string) error {
 	if err := installed("secilc"); err != nil {
 		return err
 	}
-	args := append([]string{"-M", "true", "-c", strconv.Itoa(version), "-o", out, "-f", os.DevNull}, cil...)
-	return run(filepath.Dir(out), "secilc", append(args, modules)...)
+	args := append([]string{"-M", "true", "-f", os.DevNull}, more...)
+	return run("/", "secilc", append(args, modules)...)
 }
 
 // Modules returns the path of all modules of a flavor in CIL, in one file.
