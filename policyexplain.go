@@ -14,7 +14,7 @@ var explainTool = &tool{
 	synopsis: []string{
 		"explain [-P FILE] -s CONTEXT -t CONTEXT -c CLASS -p PERM[,PERM...] [--boolean NAME=on]... [--json]",
 		"explain [-P FILE] --line AUDITLINE [--json]",
-		"explain --server ADDR -k KEY -p PERM[,PERM...]",
+		"explain --server ADDR -k KEY -p PERM[,PERM...] [--json]",
 	},
 	summary: "every reason for the answer, and what would change it",
 	about: `Answers as check does, with every reason in order. For what is denied: an invalid
@@ -26,15 +26,17 @@ granted: the rules that grant it, by attribute.
 
 All reasons that are listed must go before the answer is yes. "add:" is a
 statement in CIL that is not in the policy, "set:" a boolean for --boolean or
-setsebool.
+setsebool, which does instead of a rule that is missing. "nearly:" is an attribute
+that would do instead, and gives the type whatever else the attribute is given.
 
 --line takes a denial as it stands in the log of a server, of the kernel or of
 ausearch --raw, in quotes.
 
 --server asks a running server (host:port, or the path of a UNIX socket) about its
 own state, policy and booleans: why this very connection may or may not use the
-permissions on an item. The connection needs kv_server config. Where the server's
-kernel decides, take the line of the audit log.
+permissions on an item. The connection needs kv_server config. Where the kernel
+decides, the server reads the kernel's policy and explains it with the engine of
+this tool; if it may not, it says what to do.
 `,
 	exit: "0 allowed, 1 denied, 2 error",
 	examples: []example{
@@ -51,10 +53,14 @@ kernel decides, take the line of the audit log.
 		asJSON := f.Bool("json", false, "for programs")
 		return func(t *terminal, args []string) error {
 			if *server != "" {
-				if *key == "" || len(*qf.perms) == 0 || f.NFlag() > 3 {
-					return errors.New("--server takes -k and -p, and nothing else")
+				more := f.NFlag() - 3
+				if *asJSON {
+					more--
 				}
-				return explainByServer(t, *server, *key, *qf.perms)
+				if *key == "" || len(*qf.perms) == 0 || more > 0 || len(args) > 0 {
+					return errors.New("--server takes -k and -p, --json, and nothing else")
+				}
+				return explainByServer(t, *server, *key, *qf.perms, *asJSON)
 			}
 			q, err := explainQuery(f, qf, *line, args)
 			if err != nil {
@@ -94,13 +100,8 @@ func writeExplanation(t *terminal, e policy.Explanation, asJSON bool) error {
 	} else {
 		err = t.write(e.String())
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case e.Failed:
-		return exitf(exitNoAnswer, "")
-	case !e.Allowed:
-		return no()
 	}
-	return nil
+	return explained(e.Allowed, e.Failed)
 }

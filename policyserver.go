@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sememcached/policy"
 )
 
 // serverTimeout bounds each question to a running server.
@@ -20,7 +23,7 @@ const maxExplanation = 1 << 20
 // explainByServer asks a running server about its own state: why the
 // connection that asks may or may not use permissions on an item. addr is host:port,
 // or the path of a UNIX socket.
-func explainByServer(t *terminal, addr, key string, perms []string) error {
+func explainByServer(t *terminal, addr, key string, perms []string, asJSON bool) error {
 	network := "tcp"
 	if strings.Contains(addr, "/") {
 		network = "unix"
@@ -36,23 +39,43 @@ func explainByServer(t *terminal, addr, key string, perms []string) error {
 	if err := conn.SetDeadline(time.Now().Add(serverTimeout)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(conn, "mac explain %s %s\r\n", key, strings.Join(perms, " ")); err != nil {
+	ask := "mac explain " + key + " " + strings.Join(perms, " ")
+	if asJSON {
+		ask += " json"
+	}
+	if _, err := io.WriteString(conn, ask+"\r\n"); err != nil {
 		return err
 	}
 	text, err := readExplanation(bufio.NewReader(conn), key)
 	if err != nil {
 		return fmt.Errorf("%s: %w", addr, err)
 	}
+	if asJSON {
+		// As it is: for programs, whatever else a newer server says.
+		var e policy.Explanation
+		if err := json.Unmarshal([]byte(text), &e); err != nil {
+			return fmt.Errorf("%s: %w", addr, err)
+		}
+		if _, err := io.WriteString(t.out, text); err != nil {
+			return err
+		}
+		return explained(e.Allowed, e.Failed)
+	}
 	if err := t.write(text); err != nil {
 		return err
 	}
+	return explained(strings.HasPrefix(text, "allowed"), !strings.HasPrefix(text, "denied"))
+}
+
+// explained is how an explanation ends.
+func explained(allowed, failed bool) error {
 	switch {
-	case strings.HasPrefix(text, "allowed"):
+	case allowed:
 		return nil
-	case strings.HasPrefix(text, "denied"):
-		return no()
+	case failed:
+		return exitf(exitNoAnswer, "")
 	}
-	return exitf(exitNoAnswer, "")
+	return no()
 }
 
 // readExplanation reads EXPLAIN <key> <bytes>, the text, and END.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"net"
 	"strings"
 	"testing"
@@ -82,6 +83,20 @@ client cidr:127.0.0.1/32 system_u:system_r:kv_plain_t:s0
 	if code, out, _ := ask("-k", "mine", "-p", "read"); code != 0 || !strings.HasPrefix(out, "allowed: ") {
 		t.Errorf("exit %d, %q", code, out)
 	}
+	// The same for programs: what explain --json prints.
+	for key, allowed := range map[string]bool{"mine": true, "theirs": false} {
+		label := map[bool]string{true: "system_u:object_r:kv_item_t:s0", false: "system_u:object_r:kv_item_t:s0:c1"}[allowed]
+		code, out, errs := ask("-k", key, "-p", "read,write", "--json")
+		var local, localErrs bytes.Buffer
+		localCode := run([]string{"policy", "explain", "-s", "system_u:system_r:kv_plain_t:s0", "-t", label, "-c", "kv_item", "-p", "read,write", "--json"}, &local, &localErrs)
+		var e policy.Explanation
+		if err := json.Unmarshal([]byte(out), &e); err != nil || e.Allowed != allowed || e.Failed {
+			t.Errorf("expected JSON that says allowed %v, found %v %q", allowed, err, out)
+		}
+		if code != localCode || out != local.String() || errs != "" {
+			t.Errorf("%s: exit %d, %q\nexpected\n%s\nfound\n%s", key, code, errs, &local, out)
+		}
+	}
 	for _, c := range []struct {
 		want string
 		args []string
@@ -90,6 +105,9 @@ client cidr:127.0.0.1/32 system_u:system_r:kv_plain_t:s0
 		{"unknown permission", []string{"-k", "mine", "-p", "fly"}},
 		{"takes -k and -p", []string{"-k", "mine"}},
 		{"takes -k and -p", []string{"-k", "mine", "-p", "read", "-s", "x"}},
+		{"takes -k and -p", []string{"-k", "mine", "-p", "read", "--json", "-P", "x"}},
+		{"takes -k and -p", []string{"-k", "mine", "-p", "read", "more"}},
+		{"unknown permission", []string{"-k", "mine", "-p", "fly", "--json"}},
 		{"without blanks", []string{"-k", "a b", "-p", "read"}},
 	} {
 		if code, _, errs := ask(c.args...); code != exitNoAnswer || !strings.Contains(errs, c.want) {

@@ -199,6 +199,7 @@ type kernelPolicy struct {
 	seqno     uint32
 	server    string
 	unlabeled string
+	policy    wholePolicy // for explanations
 }
 
 // current reports whether an answer that came with seqno, or before now,

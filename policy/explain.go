@@ -39,6 +39,7 @@ const (
 	KindDontAudit         Kind = "dontaudit"          // the denial is not logged
 	KindPermissive        Kind = "permissive"         // the denial is not enforced
 	KindNeverAudit        Kind = "neveraudit"         // nothing is logged
+	KindDecider           Kind = "decider"            // who decided, in the explanation of a running server
 )
 
 // Reason is one thing that bears on an answer. Which fields are set depends on

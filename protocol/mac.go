@@ -5,7 +5,7 @@ package protocol
 //	mac whoami
 //	mac label <key>
 //	mac check <key> <perm>*
-//	mac explain <key> <perm>*
+//	mac explain <key> <perm>* [json]
 //	mac relabel <key> <context> [noreply]
 //	mac create <context>|-
 //	relabel <key> <context> [noreply]
