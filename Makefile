@@ -14,7 +14,7 @@ APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev 
        selinux-policy-default selinux-policy-mls selinux-policy-dev m4 \
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
        $(shell command -v npm >/dev/null || echo nodejs npm) \
-       netcat-openbsd strace gcc libc6-dev make \
+       netcat-openbsd strace gcc libc6-dev make zsh fish \
        qemu-system-x86 netlabel-tools
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -155,7 +155,7 @@ func zshScript(cs []completed) string {
 	for _, c := range cs[1:] {
 		fmt.Fprintf(&b, "        '%s:%s'\n", c.name, zshQuote(c.summary))
 	}
-	b.WriteString("    )\n    if [[ $words[2] != policy ]]; then\n        _arguments '1::policy tools:(policy)' \\\n")
+	b.WriteString("    )\n    if [[ $words[2] != policy ]] || (( CURRENT == 2 )); then\n        _arguments '1::policy tools:(policy)' \\\n")
 	zshFlags(&b, &cs[0], "            ")
 	b.WriteString("        return\n    fi\n    if (( CURRENT == 3 )); then\n        _describe 'tool' tools\n        return\n    fi\n" +
 		"    local tool=$words[3]\n    shift 2 words\n    (( CURRENT -= 2 ))\n    case $tool in\n")
@@ -165,7 +165,8 @@ func zshScript(cs []completed) string {
 		zshFlags(&b, c, "            ")
 		b.WriteString("        ;;\n")
 	}
-	b.WriteString("    esac\n}\n_sememcached \"$@\"\n")
+	// As a file of $fpath it is the body of the function; it may also be sourced.
+	b.WriteString("    esac\n}\nif [[ $funcstack[1] == _sememcached ]]; then\n    _sememcached \"$@\"\nelse\n    compdef _sememcached sememcached\nfi\n")
 	return b.String()
 }
 

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -212,32 +210,4 @@ func TestWatch(t *testing.T) {
 		t.Errorf("expected an interrupt to end it well, found %v", err)
 	}
 	w.Close()
-}
-
-// TestCompletionWorks lets bash complete.
-func TestCompletionWorks(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		missingTool(t, "bash is not installed")
-	}
-	for _, c := range []struct{ line, want string }{
-		{"sememcached pol", "policy"},
-		{"sememcached policy ex", "explain"},
-		{"sememcached policy explain --l", "--line"},
-		{"sememcached policy diff -P sit", "site.cil site.policy site.tests"},
-		{"sememcached policy completion f", "fish"},
-		{"sememcached --pol", "--policy"},
-	} {
-		w := strings.Fields(c.line)
-		script := fmt.Sprintf(`eval "$(sememcached policy completion bash)"
-COMP_WORDS=(%s); COMP_CWORD=%d; _sememcached; echo ${COMPREPLY[@]}`, c.line, len(w)-1)
-		cmd := exec.Command("bash", "-c", script)
-		cmd.Dir = "docs/examples"
-		cmd.Env = append(os.Environ(), "PATH="+program(t)+":"+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		words := strings.Fields(string(out))
-		slices.Sort(words)
-		if err != nil || strings.Join(words, " ") != c.want {
-			t.Errorf("%q: expected %q, found %q, %v", c.line, c.want, out, err)
-		}
-	}
 }
