@@ -12,12 +12,18 @@ import (
 // or presence of its item changed while a verdict was being asked for.
 const maxTries = 8
 
+// maxAsked is how many answers one request may need in one generation, and more:
+// relabel needs five. What is asked beyond them is asked because something has
+// changed, and counts as a try.
+const maxAsked = 6
+
 // retry is what a pending call remembers between its executions: the answers it
 // has received, all of one generation. They are kept apart from the worker's
 // table so that a call that needs two answers makes progress even where the
 // table holds only one of them.
 type retry struct {
 	tries   uint8
+	asked   uint8 // questions in generation seq that were no tries
 	parked  bool
 	n       uint8
 	seq     uint64 // the generation of got
@@ -31,7 +37,7 @@ type retry struct {
 // Reset prepares the call for the next request of its client. It runs for every
 // request: field by field is a third of the cost of assigning a whole Call.
 func (c *Call) Reset() {
-	if r := c.retry; r != nil && (r.n != 0 || r.tries != 0 || r.job != nil) {
+	if r := c.retry; r != nil && (r.n != 0 || r.tries != 0 || r.asked != 0 || r.job != nil) {
 		*r = retry{}
 	}
 	c.Op, c.Form, c.WithCAS = OpNone, FormNone, false
@@ -60,7 +66,10 @@ func (r *retry) forget(seq uint64, mon *mac.Monitor) {
 		return
 	}
 	r.release(mon)
-	r.seq, r.n = seq, 0
+	if r.asked > 0 {
+		r.tries++
+	}
+	r.seq, r.n, r.asked = seq, 0, 0
 }
 
 // release gives back the reference to the context that the client named.
@@ -230,7 +239,11 @@ func (w *Worker) resolve(g *mac.Generation, c *Call, q mac.Question) Status {
 			return OK
 		}
 	}
-	r.tries++
+	if r.asked < maxAsked {
+		r.asked++
+	} else {
+		r.tries++
+	}
 	r.parked = true
 	w.counters.Parked++
 	w.eng.mon.Ask(g, q, w, c.Tag)

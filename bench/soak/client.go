@@ -35,8 +35,9 @@ type client struct {
 	// retired are keys that were given up, in the order in which they were.
 	retired []retiree
 
-	conn *net.TCPConn
-	r    *bufio.Reader
+	conn   *net.TCPConn
+	r      *bufio.Reader
+	binary bool // the protocol that this connection speaks
 }
 
 func newClient(w *world, id int, p *rig.InProcess, tenant int) *client {
@@ -79,10 +80,7 @@ func (c *client) tidy(age time.Duration) (ops []op) {
 	for len(c.retired) > 0 && time.Since(c.retired[0].at) >= age {
 		k := c.retired[0].key
 		c.retired = c.retired[1:]
-		ops = append(ops, op{wire: []byte("delete " + k + "\r\n"), check: func() error {
-			_, err := c.want("DELETED", "NOT_FOUND")
-			return err
-		}})
+		ops = append(ops, c.opForget(k))
 	}
 	return ops
 }
@@ -110,10 +108,13 @@ func (c *client) dial() error {
 	if err != nil {
 		return err
 	}
-	c.conn, c.r, c.create = conn.(*net.TCPConn), bufio.NewReaderSize(conn, 32<<10), ""
+	c.conn, c.r, c.create = conn.(*net.TCPConn), newReader(conn), ""
+	c.binary = c.id >= 0 && c.rng.IntN(4) == 0
 	c.w.counts.connections.Add(1)
 	return nil
 }
+
+func newReader(conn io.Reader) *bufio.Reader { return bufio.NewReaderSize(conn, 32<<10) }
 
 // live is the life of a client: batches and bad behaviour until the end, then it
 // tidies up.
@@ -142,7 +143,13 @@ func (c *client) live() error {
 
 // batch sends some commands and checks their replies.
 func (c *client) batch() error {
-	return c.exchange(append(c.tidy(settle), c.commands(1+c.rng.IntN(12))...), nil, nil)
+	if !c.binary && c.rng.IntN(400) == 0 {
+		return c.exchange([]op{c.opDump()}, nil, nil)
+	}
+	// The last reply says that everything before it has been done, commands without a
+	// reply too. Were they still on their way when the connection is broken off, nobody
+	// would know of them.
+	return c.exchange(append(append(c.tidy(settle), c.commands(1+c.rng.IntN(12))...), c.opNoop()), nil, nil)
 }
 
 // op is one command: what is sent, and how its reply is read and compared with
@@ -156,7 +163,11 @@ type op struct {
 func (c *client) commands(n int) []op {
 	ops := make([]op, n)
 	for i := range ops {
-		ops[i] = c.command()
+		if c.binary {
+			ops[i] = c.binCommand()
+		} else {
+			ops[i] = c.command()
+		}
 	}
 	c.w.counts.commands.Add(int64(n))
 	c.w.counts.batches.Add(1)

@@ -1,5 +1,5 @@
-// Soak uses the server for a long time in every way that the classic text
-// protocol has, checks every reply against a model, and looks for leaks at the
+// Soak uses the server for a long time in every way that the classic, meta and
+// binary protocols have, checks every reply against a model, and looks for leaks at the
 // end.
 //
 //	soak [-duration 1h] [-conns 200] [-seed N] [-dir bench/runs]
@@ -12,7 +12,9 @@
 // Every connection has keys of its own and a model of them. It sends batches of
 // random commands, cut into random pieces, reads the replies, and now and then
 // behaves badly: it breaks off, shuts down its sending half, does not read for a
-// while, sends a line that never ends or a data block that is too long. Clients
+// while, sends a line that never ends or a data block that is too long. A quarter of
+// the connections speak the binary protocol; administrators list all keys and watch.
+// Clients
 // belong to tenants, which must never see each other's items; an administrator
 // gives items ever new labels, so that numbers of labels have to be used again; the
 // policy is loaded anew all the time.

@@ -11,9 +11,14 @@ import (
 
 // misbehave does one of the things that clients do and servers must bear.
 func (c *client) misbehave() error {
-	switch c.rng.IntN(6) {
+	switch c.rng.IntN(7) {
 	case 0, 1:
 		return c.breakOff()
+	case 5:
+		if c.tenant != admin && c.rng.IntN(10) != 0 {
+			return c.breakOff()
+		}
+		return c.watch()
 	case 2:
 		return c.halfClose()
 	case 3:
@@ -35,7 +40,7 @@ func (c *client) breakOff() error {
 		if o.key != "" {
 			touched[o.key] = true
 		}
-		if strings.HasPrefix(string(o.wire), "flush_all") {
+		if w := string(o.wire); strings.HasPrefix(w, "flush_all") || strings.HasPrefix(w, "\x80\x08") {
 			for _, k := range c.names {
 				touched[k] = true
 			}
@@ -72,7 +77,11 @@ func (c *client) halfClose() error {
 	c.w.counts.halfCloses.Add(1)
 	ops := c.commands(1 + c.rng.IntN(10))
 	if c.rng.IntN(2) == 0 {
-		ops = append(ops, op{wire: []byte("quit\r\n"), check: func() error { return nil }})
+		if c.binary {
+			ops = append(ops, c.bin(binQuit, false, 0, nil, "", nil, "", func(*frame) error { return nil }))
+		} else {
+			ops = append(ops, op{wire: []byte("quit\r\n"), check: func() error { return nil }})
+		}
 	}
 	if err := c.exchange(ops, nil, c.conn.CloseWrite); err != nil {
 		return err
@@ -92,7 +101,11 @@ func (c *client) readSlowly() error {
 	var ops []op
 	keys := c.names[:3]
 	for range 30 {
-		ops = append(ops, c.opGet("get", keys))
+		if c.binary {
+			ops = append(ops, c.binGet(keys[0]), c.binGet(keys[1]), c.binGet(keys[2]))
+		} else {
+			ops = append(ops, c.opGet("get", keys))
+		}
 	}
 	return c.exchange(ops, func() error {
 		time.Sleep(time.Duration(50+c.rng.IntN(200)) * time.Millisecond)
@@ -104,6 +117,9 @@ func (c *client) readSlowly() error {
 // may be closed.
 func (c *client) endlessLine() error {
 	c.w.counts.endless.Add(1)
+	if c.binary {
+		return c.badMagic()
+	}
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
@@ -125,6 +141,29 @@ func (c *client) endlessLine() error {
 	return c.dial()
 }
 
+// badMagic sends what is no request of the binary protocol, on a connection that
+// speaks it: the connection is closed.
+func (c *client) badMagic() error {
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	// A noop first, so that the protocol is known.
+	wire := c.binaryRequest(binNoop, 1, 0, nil, "", nil)
+	if _, err := c.conn.Write(append(wire, "get this is no request\r\n"...)); err != nil {
+		return err
+	}
+	f, err := c.frame()
+	if err != nil || f.opcode != binNoop {
+		return fmt.Errorf("a noop before a bad magic: %v, %v", f, err)
+	}
+	var timeout net.Error
+	if _, err := io.Copy(io.Discard, c.r); errors.As(err, &timeout) && timeout.Timeout() {
+		return errors.New("a bad magic: the connection stays open")
+	}
+	_ = c.conn.Close()
+	return c.dial()
+}
+
 // breakUpload begins to store a large value and is gone: the old value stays.
 func (c *client) breakUpload() error {
 	c.w.counts.breaks.Add(1)
@@ -132,6 +171,10 @@ func (c *client) breakUpload() error {
 	n := 20<<10 + c.rng.IntN(900<<10)
 	part := randomBytes(c.rng, c.rng.IntN(min(n, 60<<10)))
 	wire := append(fmt.Appendf(nil, "set %s 0 0 %d\r\n", k, n), part...)
+	if c.binary {
+		wire = c.binaryRequest(binSet, 1, 0, u32(0, 0), k, make([]byte, n))
+		wire = append(wire[:len(wire)-n], part...)
+	}
 	if _, err := c.conn.Write(wire); err != nil {
 		return err
 	}

@@ -16,6 +16,20 @@ type entry struct {
 	label  string
 	exp    time.Time // zero: never
 	unsure bool      // it may be gone: a command without reply may have come too late
+	adrift bool      // when it ends is not known
+	stale  bool      // a meta get may say that it is, or that somebody makes it anew
+}
+
+// String is the entry without its value.
+func (e *entry) String() string {
+	if !e.exists {
+		return "none"
+	}
+	end := "never ends"
+	if !e.exp.IsZero() {
+		end = fmt.Sprintf("ends in %v", time.Until(e.exp).Round(time.Millisecond))
+	}
+	return fmt.Sprintf("%d bytes, flags %d, cas %d, label %s, %s", len(e.value), e.flags, e.cas, e.label, end)
 }
 
 // vague is how far the server's clock, which counts seconds, and ours may differ
@@ -28,7 +42,10 @@ func (c *client) possible(e *entry) (present, absent bool) {
 	if !e.exists {
 		return false, true
 	}
-	absent = c.scarce || e.unsure
+	absent = c.scarce || e.unsure || e.adrift
+	if e.adrift {
+		return true, true
+	}
 	if !e.exp.IsZero() {
 		left := time.Until(e.exp)
 		if left < -vague {
@@ -45,9 +62,9 @@ func (c *client) seen(key string, e *entry, found bool) error {
 	present, absent := c.possible(e)
 	switch {
 	case found && !present:
-		return fmt.Errorf("key %s: found, but expected to be absent", key)
+		return fmt.Errorf("key %s: found, but expected to be absent (%v)", key, e)
 	case !found && !absent:
-		return fmt.Errorf("key %s: absent, but expected a value of %d bytes", key, len(e.value))
+		return fmt.Errorf("key %s: absent, but expected a value (%v)", key, e)
 	}
 	if found {
 		e.unsure = false

@@ -23,7 +23,9 @@ func (c *client) command() op {
 	if c.tenant == admin && c.rng.IntN(5) == 0 {
 		return c.opRelabel(k)
 	}
-	switch n := c.rng.IntN(100); {
+	switch n := c.rng.IntN(130); {
+	case n >= 100:
+		return c.opMeta(k)
 	case n < 20:
 		return c.opGet("get", []string{k})
 	case n < 26:
@@ -123,6 +125,7 @@ func (c *client) exptime() (wire int, seconds int) {
 
 // expire sets the end of an item from now.
 func (e *entry) expire(seconds int) {
+	e.adrift = false
 	switch {
 	case seconds < 0:
 		*e = entry{}
@@ -181,7 +184,8 @@ func (c *client) checkGet(keys []string, cas bool, hit func(*entry)) error {
 func (c *client) opStore(verb, k string) op {
 	v, flags := c.value(), c.rng.Uint32()>>c.rng.IntN(32)
 	exp, seconds := c.exptime()
-	quiet := verb != "add" && c.rng.IntN(4) == 0
+	// Where memory is scarce, nobody would say that a replacement was refused.
+	quiet := verb != "add" && !(verb == "replace" && c.scarce) && c.rng.IntN(4) == 0
 	wire := fmt.Appendf(nil, "%s %s %d %d %d%s\r\n%s\r\n", verb, k, flags, exp, len(v), noreply(quiet), v)
 	return op{wire: wire, key: k, check: func() error {
 		e := c.model[k]
@@ -327,7 +331,26 @@ func (c *client) opCAS(k string) op {
 	}}
 }
 
+// opForget deletes a key of which nobody knows whether it is there.
+func (c *client) opForget(k string) op {
+	if c.binary {
+		return c.bin(binDelete, false, 0, nil, k, nil, k, func(f *frame) error {
+			if f.status != binOK && f.status != binNotFound {
+				return unexpected(k, f, nil)
+			}
+			return nil
+		})
+	}
+	return op{wire: []byte("delete " + k + "\r\n"), check: func() error {
+		_, err := c.want("DELETED", "NOT_FOUND")
+		return err
+	}}
+}
+
 func (c *client) opDelete(k string, quiet bool) op {
+	if c.binary {
+		return c.binDelete(k, quiet)
+	}
 	return op{wire: []byte("delete " + k + noreply(quiet) + "\r\n"), key: k, check: func() error {
 		e := c.model[k]
 		if !quiet {

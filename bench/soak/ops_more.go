@@ -165,6 +165,19 @@ func (c *client) opPlain() op {
 			return err
 		}}
 	}
+	return c.opNoop()
+}
+
+// opNoop does nothing and is answered.
+func (c *client) opNoop() op {
+	if c.binary {
+		return c.bin(binNoop, false, 0, nil, "", nil, "", func(f *frame) error {
+			if f.status != binOK {
+				return unexpected("", f, nil)
+			}
+			return nil
+		})
+	}
 	return op{wire: []byte("mn\r\n"), check: func() error {
 		_, err := c.want("MN")
 		return err

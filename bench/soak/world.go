@@ -29,6 +29,7 @@ type world struct {
 	ample  *rig.InProcess
 	scarce *rig.InProcess
 	counts counts
+	audit  tail
 	stop   chan struct{} // closed when the time is over
 	halted sync.Once
 	errMu  sync.Mutex
@@ -40,6 +41,7 @@ type counts struct {
 	commands, batches, connections                          atomic.Int64
 	breaks, halfCloses, slow, broken, endless, denied, gone atomic.Int64
 	labels, full, reloads, expired, flushes                 atomic.Int64
+	meta, binary, dumps, watches                            atomic.Int64
 }
 
 func (w *world) printf(format string, args ...any) {
@@ -109,7 +111,7 @@ func (w *world) soak() error {
 	if err := os.WriteFile(contexts, lines, 0o600); err != nil {
 		return err
 	}
-	cfg := mac.Config{Mode: mac.PolicyFile, ContextsFile: contexts, AuditWriter: io.Discard, MaxLabels: maxLabels}
+	cfg := mac.Config{Mode: mac.PolicyFile, ContextsFile: contexts, AuditWriter: &w.audit, MaxLabels: maxLabels}
 	set := &server.Settings{Threads: w.threads, MaxConns: 2*w.conns + 64}
 	if w.ample, err = rig.StartInProcess(cfg, ampleMB, set); err != nil {
 		return err
@@ -129,6 +131,7 @@ func (w *world) soak() error {
 	w.printf("before    %v", before)
 	w.use()
 	if w.err != nil {
+		w.evidence()
 		return w.err
 	}
 	w.report()
@@ -213,7 +216,7 @@ func (w *world) watch() {
 
 func (w *world) report() {
 	n := &w.counts
-	w.printf("%s  commands %d batches %d connections %d; broken off %d, half closed %d, slow %d, broken input %d, endless lines %d; foreign reads refused %d, evicted %d, expired %d, flushes %d, labels %d (refused for want of numbers or memory %d), reloads %d",
-		time.Now().UTC().Format("15:04:05"), n.commands.Load(), n.batches.Load(), n.connections.Load(), n.breaks.Load(), n.halfCloses.Load(),
+	w.printf("%s  commands %d (meta %d, binary %d, dumps %d) batches %d connections %d, watchers %d; broken off %d, half closed %d, slow %d, broken input %d, endless lines %d; foreign reads refused %d, evicted %d, expired %d, flushes %d, labels %d (refused for want of numbers or memory %d), reloads %d",
+		time.Now().UTC().Format("15:04:05"), n.commands.Load(), n.meta.Load(), n.binary.Load(), n.dumps.Load(), n.batches.Load(), n.connections.Load(), n.watches.Load(), n.breaks.Load(), n.halfCloses.Load(),
 		n.slow.Load(), n.broken.Load(), n.endless.Load(), n.denied.Load(), n.gone.Load(), n.expired.Load(), n.flushes.Load(), n.labels.Load(), n.full.Load(), n.reloads.Load())
 }
