@@ -21,7 +21,7 @@ func (e *Secured) Reserve(w *Worker, c *Call, n int) Status {
 		return Pending
 	}
 	if r := c.retry; r != nil {
-		r.tries = 0 // the store has its own
+		r.tries, r.asked = 0, 0 // the store has its own
 	}
 	if st != OK {
 		return st
@@ -44,7 +44,8 @@ func (e *Secured) Reserve(w *Worker, c *Call, n int) Status {
 // mayStore says whether the call's value would be stored as things are: OK or
 // Denied, or Pending. It is no decision, and not audited: that comes when the
 // request is complete. An item that is not there and has to be is no better than
-// one that the client may not write.
+// one that the client may not write. One that is there and must not be for an add
+// may be gone by then: who may create may send the value.
 func (e *Secured) mayStore(w *Worker, c *Call) Status {
 	var buf Row
 	row := c.row(&buf)
@@ -64,10 +65,10 @@ func (e *Secured) mayStore(w *Worker, c *Call) Status {
 		sh := e.store.Lock(h)
 		it := w.find(sh, h, c.Key)
 		switch {
-		case !it.Nil() && c.Op == OpAdd, it.Nil() && row.Absent == 0:
+		case it.Nil() && row.Absent == 0:
 			sh.Unlock()
 			return Denied
-		case !it.Nil():
+		case !it.Nil() && c.Op != OpAdd:
 			label := avc.SID(it.Label())
 			v, ok = w.check(g, c, label, avc.ClassItem, row.Exists)
 			q = accessQuestion(c, label, avc.ClassItem)

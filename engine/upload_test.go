@@ -47,3 +47,31 @@ func TestDeniedUploadEvictsNobody(t *testing.T) {
 			before.CurrItems, before.Evictions, after.CurrItems, after.Evictions)
 	}
 }
+
+// TestAddWhoseItemGoes: an item that is there when the value of an add begins to
+// arrive, and not any more when it is complete, does not refuse it.
+func TestAddWhoseItemGoes(t *testing.T) {
+	file, peer := people(t)
+	s := setup{mac: mac.Config{ContextsFile: file}}
+	eng, _, _ := s.open(t)
+	d, other := enginetest.NewDriver(t, eng, peer(1)), enginetest.NewDriver(t, eng, peer(1))
+	defer d.Close()
+	defer other.Close()
+	other.Store(engine.OpSet, "k", "old")
+	value := bytes.Repeat([]byte("v"), 100_000)
+	c := d.Call(engine.OpAdd, "k")
+	if st := d.Run(func(w *engine.Worker, c *engine.Call) engine.Status { return eng.Reserve(w, c, len(value)) }); st != engine.OK {
+		t.Fatalf("reserve: %d", st)
+	}
+	copy(c.Upload.Value(), value)
+	other.Call(engine.OpDelete, "k")
+	if st := other.Run(eng.Delete); st != engine.OK {
+		t.Fatalf("delete: %d", st)
+	}
+	if st := d.Run(eng.Store); st != engine.Stored {
+		t.Fatalf("add: %d", st)
+	}
+	if got := d.Get("k"); !bytes.Contains([]byte(got), value) {
+		t.Errorf("%d bytes are stored", len(got))
+	}
+}
