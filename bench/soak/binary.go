@@ -248,7 +248,7 @@ func (c *client) binStore(k string) op {
 			label = ""
 		}
 		*e = entry{exists: true, value: v, flags: flags, label: label}
-		e.expire(seconds)
+		c.expire(e, seconds)
 		if f != nil {
 			e.cas = f.cas
 		}
@@ -328,7 +328,7 @@ func (c *client) binArith(k string) op {
 		}
 		switch got := binary.BigEndian.Uint64(f.value); {
 		case absent && exp != binNever && got == initial:
-			*e = entry{exists: true, value: strconv.AppendUint(nil, initial, 10), exp: time.Now().Add(time.Minute), label: c.newLabel(), cas: f.cas}
+			*e = entry{exists: true, value: strconv.AppendUint(nil, initial, 10), early: c.sent.Add(time.Minute), exp: time.Now().Add(time.Minute), label: c.newLabel(), cas: f.cas}
 			return nil
 		case present && number && got == n:
 			e.value, e.cas = result, f.cas
@@ -345,7 +345,7 @@ func (c *client) binTouch(k string) op {
 	quiet := opcode == binGatQ
 	return c.bin(opcode, quiet, 0, u32(exp), k, nil, k, func(f *frame) error {
 		if opcode != binTouch {
-			return c.binHit(k, f, quiet, func(e *entry) { e.expire(seconds) })
+			return c.binHit(k, f, quiet, func(e *entry) { c.expire(e, seconds) })
 		}
 		e := c.model[k]
 		if f.status != binOK && f.status != binNotFound {
@@ -353,7 +353,7 @@ func (c *client) binTouch(k string) op {
 		}
 		err := c.seen(k, e, f.status == binOK)
 		if err == nil && f.status == binOK {
-			e.expire(seconds)
+			c.expire(e, seconds)
 		}
 		return err
 	})

@@ -37,7 +37,8 @@ type client struct {
 
 	conn   *net.TCPConn
 	r      *bufio.Reader
-	binary bool // the protocol that this connection speaks
+	sent   time.Time // when the batch under way was begun to be sent
+	binary bool      // the protocol that this connection speaks
 }
 
 func newClient(w *world, id int, p *rig.InProcess, tenant int) *client {
@@ -184,6 +185,7 @@ func (c *client) exchange(ops []op, before, after func() error) error {
 	}
 	sent := make(chan error, 1)
 	pieces := c.pieces(wire)
+	c.sent = time.Now()
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}

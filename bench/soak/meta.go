@@ -157,7 +157,7 @@ func (c *client) opMetaGet(k string) op {
 			if !absent && !e.stale {
 				return fmt.Errorf("key %s: made anew, but expected to be there (%v)", k, e)
 			}
-			*e = entry{exists: true, stale: true, exp: time.Now().Add(time.Minute), label: c.newLabel()}
+			*e = entry{exists: true, stale: true, early: c.sent.Add(time.Minute), exp: time.Now().Add(time.Minute), label: c.newLabel()}
 			if present && r.flags['f'] != "0" {
 				flags, err := strconv.ParseUint(r.flags['f'], 10, 32)
 				if err != nil {
@@ -182,7 +182,7 @@ func (c *client) opMetaGet(k string) op {
 			return err
 		}
 		if touch {
-			e.expire(seconds)
+			c.expire(e, seconds)
 		}
 		return nil
 	})
@@ -295,7 +295,7 @@ func (c *client) opMetaSet(k string) op {
 				label = ""
 			}
 			*e = entry{exists: true, value: v, flags: flags, label: label}
-			e.expire(seconds)
+			c.expire(e, seconds)
 		}
 		e.cas = id
 		return nil
@@ -359,7 +359,7 @@ func (c *client) opMetaArith(k string) op {
 		case r.word != "VA":
 			return fmt.Errorf("key %s: found %.200q (%v)", k, r.word, e)
 		case vivify && absent && string(r.value) == strconv.FormatUint(initial, 10):
-			*e = entry{exists: true, value: r.value, exp: time.Now().Add(time.Minute), label: c.newLabel()}
+			*e = entry{exists: true, value: r.value, early: c.sent.Add(time.Minute), exp: time.Now().Add(time.Minute), label: c.newLabel()}
 			return nil
 		case present && number && string(r.value) == strconv.FormatUint(n, 10):
 			e.value, e.cas = result, 0

@@ -14,10 +14,12 @@ type entry struct {
 	flags  uint32
 	cas    uint64 // 0: not known
 	label  string
-	exp    time.Time // zero: never
-	unsure bool      // it may be gone: a command without reply may have come too late
-	adrift bool      // when it ends is not known
-	stale  bool      // a meta get may say that it is, or that somebody makes it anew
+	// It ends between these: the server has read its clock between our sending the
+	// command and our reading its answer. Zero: never.
+	early, exp time.Time
+	unsure     bool // it may be gone: a command without reply may have come too late
+	adrift     bool // when it ends is not known
+	stale      bool // a meta get may say that it is, or that somebody makes it anew
 }
 
 // String is the entry without its value.
@@ -27,7 +29,7 @@ func (e *entry) String() string {
 	}
 	end := "never ends"
 	if !e.exp.IsZero() {
-		end = fmt.Sprintf("ends in %v", time.Until(e.exp).Round(time.Millisecond))
+		end = fmt.Sprintf("ends in %v to %v", time.Until(e.early).Round(time.Millisecond), time.Until(e.exp).Round(time.Millisecond))
 	}
 	return fmt.Sprintf("%d bytes, flags %d, cas %d, label %s, %s", len(e.value), e.flags, e.cas, e.label, end)
 }
@@ -47,11 +49,10 @@ func (c *client) possible(e *entry) (present, absent bool) {
 		return true, true
 	}
 	if !e.exp.IsZero() {
-		left := time.Until(e.exp)
-		if left < -vague {
+		if e.exp.Before(c.sent.Add(-vague)) {
 			return false, true
 		}
-		absent = absent || left < vague
+		absent = absent || time.Until(e.early) < vague
 	}
 	return true, absent
 }

@@ -123,16 +123,17 @@ func (c *client) exptime() (wire int, seconds int) {
 	return 0, 0
 }
 
-// expire sets the end of an item from now.
-func (e *entry) expire(seconds int) {
+// expire sets the end of an item from when the server executes the command.
+func (c *client) expire(e *entry, seconds int) {
 	e.adrift = false
 	switch {
 	case seconds < 0:
 		*e = entry{}
 	case seconds == 0:
-		e.exp = time.Time{}
+		e.early, e.exp = time.Time{}, time.Time{}
 	default:
-		e.exp = time.Now().Add(time.Duration(seconds) * time.Second)
+		d := time.Duration(seconds) * time.Second
+		e.early, e.exp = c.sent.Add(d), time.Now().Add(d)
 	}
 }
 
@@ -198,7 +199,7 @@ func (c *client) opStore(verb, k string) op {
 				label = ""
 			}
 			*e = entry{exists: true, value: v, flags: flags, label: label}
-			e.expire(seconds)
+			c.expire(e, seconds)
 		}
 		if quiet {
 			switch {
@@ -404,7 +405,7 @@ func (c *client) opTouch(k string) op {
 		if quiet {
 			if present, absent := c.possible(e); present {
 				e.unsure = e.unsure || absent
-				e.expire(seconds)
+				c.expire(e, seconds)
 			}
 			return nil
 		}
@@ -413,7 +414,7 @@ func (c *client) opTouch(k string) op {
 			err = c.seen(k, e, n == 0)
 		}
 		if err == nil && n == 0 {
-			e.expire(seconds)
+			c.expire(e, seconds)
 		}
 		return err
 	}}
@@ -423,6 +424,6 @@ func (c *client) opGat(k string) op {
 	verb := []string{"gat", "gats"}[c.rng.IntN(2)]
 	exp, seconds := c.exptime()
 	return op{wire: fmt.Appendf(nil, "%s %d %s\r\n", verb, exp, k), key: k, check: func() error {
-		return c.checkGet([]string{k}, verb == "gats", func(e *entry) { e.expire(seconds) })
+		return c.checkGet([]string{k}, verb == "gats", func(e *entry) { c.expire(e, seconds) })
 	}}
 }

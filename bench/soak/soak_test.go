@@ -43,7 +43,7 @@ func TestArith(t *testing.T) {
 
 // TestModelObjects: what cannot be is noticed.
 func TestModelObjects(t *testing.T) {
-	c := &client{w: &world{}}
+	c := &client{w: &world{}, sent: time.Now()}
 	gone := &entry{}
 	if c.seen("k", gone, true) == nil {
 		t.Error("an absent item was found, and nobody objects")
