@@ -74,7 +74,7 @@ type retiree struct {
 
 // settle is the time after which no command of a connection that was broken off
 // is executed any more.
-const settle = 3 * time.Second
+const settle = 10 * time.Second
 
 // tidy removes the keys that were given up long enough ago.
 func (c *client) tidy(age time.Duration) (ops []op) {
