@@ -131,6 +131,7 @@ func parseMeta(r *Request, c Command, args []byte, n int) (int, Outcome, []byte)
 	switch c {
 	case MetaDebug:
 		if len(key) > KeyMax || !r.metaDebugKey() {
+			r.Key = nil
 			return n, Reply, replyBadFormat
 		}
 		return n, Ready, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 
@@ -23,6 +24,31 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.lines = append(t.lines[:0], t.lines[n-tailLines:]...)
 	}
 	return len(p), nil
+}
+
+// excused says whether a denial that should not be may be one of those that the
+// server has counted: on a machine without time to spare, the policy may be loaded
+// anew, again and again, before all that a request needs has been decided. Each
+// that is counted excuses one.
+func (c *client) excused() bool {
+	if c.server == nil {
+		return false
+	}
+	stats, err := ask(c.server.Addr, "stats mac")
+	if err != nil {
+		return false
+	}
+	n, _ := strconv.ParseInt(stats["gave_up"], 10, 64)
+	used := &c.w.gaveUp[0]
+	if c.scarce {
+		used = &c.w.gaveUp[1]
+	}
+	if used.Add(1) > n {
+		used.Add(-1)
+		return false
+	}
+	c.w.counts.gaveUp.Add(1)
+	return true
 }
 
 // evidence writes what may explain a failure: the statistics of access control, and

@@ -30,7 +30,8 @@ type world struct {
 	scarce *rig.InProcess
 	counts counts
 	audit  tail
-	stop   chan struct{} // closed when the time is over
+	gaveUp [2]atomic.Int64 // denials excused, of both servers
+	stop   chan struct{}   // closed when the time is over
 	halted sync.Once
 	errMu  sync.Mutex
 	err    error // the first failure of any client
@@ -41,7 +42,7 @@ type counts struct {
 	commands, batches, connections                          atomic.Int64
 	breaks, halfCloses, slow, broken, endless, denied, gone atomic.Int64
 	labels, full, reloads, expired, flushes                 atomic.Int64
-	meta, binary, dumps, watches                            atomic.Int64
+	meta, binary, dumps, watches, gaveUp                    atomic.Int64
 }
 
 func (w *world) printf(format string, args ...any) {
@@ -216,7 +217,7 @@ func (w *world) watch() {
 
 func (w *world) report() {
 	n := &w.counts
-	w.printf("%s  commands %d (meta %d, binary %d, dumps %d) batches %d connections %d, watchers %d; broken off %d, half closed %d, slow %d, broken input %d, endless lines %d; foreign reads refused %d, evicted %d, expired %d, flushes %d, labels %d (refused for want of numbers or memory %d), reloads %d",
+	w.printf("%s  commands %d (meta %d, binary %d, dumps %d) batches %d connections %d, watchers %d; broken off %d, half closed %d, slow %d, broken input %d, endless lines %d; foreign reads refused %d, evicted %d, expired %d, flushes %d, labels %d (refused for want of numbers or memory %d), reloads %d, requests given up %d",
 		time.Now().UTC().Format("15:04:05"), n.commands.Load(), n.meta.Load(), n.binary.Load(), n.dumps.Load(), n.batches.Load(), n.connections.Load(), n.watches.Load(), n.breaks.Load(), n.halfCloses.Load(),
-		n.slow.Load(), n.broken.Load(), n.endless.Load(), n.denied.Load(), n.gone.Load(), n.expired.Load(), n.flushes.Load(), n.labels.Load(), n.full.Load(), n.reloads.Load())
+		n.slow.Load(), n.broken.Load(), n.endless.Load(), n.denied.Load(), n.gone.Load(), n.expired.Load(), n.flushes.Load(), n.labels.Load(), n.full.Load(), n.reloads.Load(), n.gaveUp.Load())
 }
