@@ -34,9 +34,10 @@ func (e *entry) String() string {
 	return fmt.Sprintf("%d bytes, flags %d, cas %d, label %s, %s", len(e.value), e.flags, e.cas, e.label, end)
 }
 
-// vague is how far the server's clock, which counts seconds, and ours may differ
-// about the end of an item.
-const vague = 2 * time.Second
+// vague is how far the server's clock and ours may differ about the end of an
+// item: it counts seconds, and is read when a turn of the loop begins, which on a
+// machine without time to spare may be seconds before it ends.
+const vague = 6 * time.Second
 
 // possible says what a look at the key may find. In memory that is scarce, an item
 // may always be gone.

@@ -115,7 +115,7 @@ func (c *client) exptime() (wire int, seconds int) {
 	case 0:
 		return 100_000, 0 // longer than any item is watched
 	case 1, 2:
-		n := 1 + c.rng.IntN(4)
+		n := 1 + c.rng.IntN(20)
 		return n, n
 	case 3:
 		return -1, -1

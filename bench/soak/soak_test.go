@@ -55,7 +55,7 @@ func TestModelObjects(t *testing.T) {
 	if there.expect("k", []byte("w"), 0, 0) == nil || there.expect("k", []byte("v"), 1, 0) == nil || there.expect("k", []byte("v"), 0, 8) == nil {
 		t.Error("a wrong value, flag or cas, and nobody objects")
 	}
-	late := &entry{exists: true, exp: time.Now().Add(-time.Minute)}
+	late := &entry{exists: true, exp: time.Now().Add(-time.Minute), early: time.Now().Add(-time.Minute)}
 	if c.seen("k", late, true) == nil {
 		t.Error("an item outlives its end, and nobody objects")
 	}
