@@ -10,7 +10,7 @@ import (
 // TestPermits: it says yes exactly where Lookup finds a grant without audit.
 func TestPermits(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	tab := avc.NewTable(64)
+	tab := avc.NewTable(64, 64)
 	yes := 0
 	for range 200_000 {
 		s, o := avc.SID(r.IntN(6)), avc.SID(r.IntN(6))

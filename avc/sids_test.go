@@ -288,7 +288,7 @@ func TestReuseUnderConcurrency(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			rnd := rand.New(rand.NewPCG(uint64(w), 1))
-			verdicts := avc.NewTable(64)
+			verdicts := avc.NewTable(64, 64)
 			spelled := map[avc.SID]map[uint64]string{} // what the number stood for when the verdict was kept
 			for turn := 0; turn < turns && freed.Load() < enough; turn++ {
 				var g uint64

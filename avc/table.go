@@ -2,13 +2,15 @@ package avc
 
 // Table is a worker's own cache of decisions. It belongs to one goroutine.
 //
-// It is a fixed array of sets of four entries. A look-up compares at most four
+// It is an array of sets of four entries. A look-up compares at most four
 // entries, which lie in two cache lines. A full set loses an entry of an older
-// generation first, then one in turn.
+// generation first, then one in turn; when that happens often, the table doubles.
 type Table struct {
 	sets  []set // a power of two
 	shift uint  // 64 - log2(len(sets))
 	turn  uint8
+	lost  int // entries of the newest generation that fell out at this size
+	most  int // sets
 }
 
 const ways = 4
@@ -30,15 +32,38 @@ func pairOf(ssid, tsid SID) uint64 { return uint64(ssid)<<32 | uint64(tsid) }
 
 func stampOf(seq uint64, c Class) uint64 { return seq<<8 | uint64(c) }
 
-// NewTable makes a table for entries decisions, rounded up to a power of two;
-// at least 4.
-func NewTable(entries int) *Table {
-	n, bits := 1, uint(0)
-	for n*ways < entries {
-		n *= 2
+// NewTable makes a table for entries decisions that may grow to most, both rounded
+// up to a power of two; at least 4.
+func NewTable(entries, most int) *Table {
+	t := &Table{most: 1 << setBits(most)}
+	t.resize(setBits(entries))
+	return t
+}
+
+// setBits is the logarithm of the number of sets that hold so many entries.
+func setBits(entries int) (bits uint) {
+	for ways<<bits < entries {
 		bits++
 	}
-	return &Table{sets: make([]set, n), shift: 64 - bits}
+	return bits
+}
+
+func (t *Table) resize(bits uint) {
+	t.sets, t.shift = make([]set, 1<<bits), 64-bits
+}
+
+// grow doubles the table and keeps the decisions of generation seq.
+func (t *Table) grow(seq uint64) {
+	old := t.sets
+	t.resize(64 - t.shift + 1)
+	t.lost = 0
+	for i := range old {
+		for _, e := range old[i] {
+			if e.stamp>>8 == seq && e.pair != 0 {
+				t.place(seq, e)
+			}
+		}
+	}
 }
 
 // Len is the number of decisions that t can hold.
@@ -76,12 +101,25 @@ func (t *Table) Insert(seq uint64, ssid, tsid SID, c Class, d Decision) {
 	if d.Failed || ssid == 0 || tsid == 0 || seq == 0 {
 		return
 	}
-	pair := pairOf(ssid, tsid)
-	s := t.set(pair, c)
+	t.place(seq, entry{
+		pair: pairOf(ssid, tsid), stamp: stampOf(seq, c),
+		allowed: d.Allowed, auditAllow: d.AuditAllow, auditDeny: d.AuditDeny,
+		permissive: d.Permissive,
+	})
+	// An eighth of the table has fallen out, of questions that are asked again.
+	if t.lost > len(t.sets)*ways/8 && len(t.sets) < t.most {
+		t.grow(seq)
+	}
+}
+
+// place puts n, of generation seq, into its set.
+func (t *Table) place(seq uint64, n entry) {
+	c := Class(n.stamp)
+	s := t.set(n.pair, c)
 	victim := -1
 	for i := range s {
 		e := &s[i]
-		if e.pair == pair && Class(e.stamp) == c {
+		if e.pair == n.pair && Class(e.stamp) == c {
 			victim = i
 			break
 		}
@@ -92,10 +130,7 @@ func (t *Table) Insert(seq uint64, ssid, tsid SID, c Class, d Decision) {
 	if victim < 0 {
 		victim = int(t.turn % ways)
 		t.turn++
+		t.lost++
 	}
-	s[victim] = entry{
-		pair: pair, stamp: stampOf(seq, c),
-		allowed: d.Allowed, auditAllow: d.AuditAllow, auditDeny: d.AuditDeny,
-		permissive: d.Permissive,
-	}
+	s[victim] = n
 }

@@ -10,7 +10,7 @@ import (
 var someDecision = avc.Decision{Allowed: avc.Read, AuditAllow: avc.Write, AuditDeny: avc.Append, Permissive: true}
 
 func TestTableFindsWhatWasInserted(t *testing.T) {
-	tab := avc.NewTable(64)
+	tab := avc.NewTable(64, 64)
 	if _, ok := tab.Lookup(1, 2, 3, avc.ClassItem); ok {
 		t.Error("an empty table found something")
 	}
@@ -43,7 +43,7 @@ func TestTableFindsWhatWasInserted(t *testing.T) {
 }
 
 func TestTableDeniesNobody(t *testing.T) {
-	tab := avc.NewTable(64)
+	tab := avc.NewTable(64, 64)
 	tab.Insert(1, 0, 3, avc.ClassItem, avc.Decision{Allowed: ^avc.Perms(0)})
 	tab.Insert(1, 3, 0, avc.ClassItem, avc.Decision{Allowed: ^avc.Perms(0)})
 	for _, p := range [][2]avc.SID{{0, 3}, {3, 0}, {0, 0}} {
@@ -54,7 +54,7 @@ func TestTableDeniesNobody(t *testing.T) {
 }
 
 func TestTableDoesNotKeepFailures(t *testing.T) {
-	tab := avc.NewTable(64)
+	tab := avc.NewTable(64, 64)
 	tab.Insert(1, 2, 3, avc.ClassItem, avc.Decision{Failed: true})
 	if d, ok := tab.Lookup(1, 2, 3, avc.ClassItem); ok {
 		t.Errorf("found %+v", d)
@@ -63,7 +63,7 @@ func TestTableDoesNotKeepFailures(t *testing.T) {
 
 func TestTableSizes(t *testing.T) {
 	for _, c := range [][2]int{{-1, 4}, {0, 4}, {1, 4}, {4, 4}, {5, 8}, {4096, 4096}, {4097, 8192}} {
-		tab := avc.NewTable(c[0])
+		tab := avc.NewTable(c[0], c[0])
 		if tab.Len() != c[1] {
 			t.Errorf("NewTable(%d) holds %d, want %d", c[0], tab.Len(), c[1])
 		}
@@ -74,14 +74,55 @@ func TestTableSizes(t *testing.T) {
 	}
 }
 
-// Whatever is found is the last thing inserted for that key and generation.
+// TestTableGrows: a table that loses what is asked for again and again grows until it
+// holds it, but no further than it may, and no table grows for what is of older generations.
+func TestTableGrows(t *testing.T) {
+	const pairs = 2000
+	for _, c := range []struct{ most, want int }{{8, 8}, {512, 512}, {1 << 16, 4096}} {
+		tab := avc.NewTable(8, c.most)
+		hits := 0
+		for range 20 {
+			hits = 0
+			for i := range pairs {
+				ssid, tsid := avc.SID(1+i/50), avc.SID(1+i%50)
+				if _, ok := tab.Lookup(1, ssid, tsid, avc.ClassItem); ok {
+					hits++
+				} else {
+					tab.Insert(1, ssid, tsid, avc.ClassItem, someDecision)
+				}
+			}
+		}
+		if tab.Len() > c.most || tab.Len() < c.want || tab.Len() > 4*pairs {
+			t.Errorf("most %d: %d entries for %d pairs", c.most, tab.Len(), pairs)
+		}
+		if c.most > pairs && hits < pairs*9/10 {
+			t.Errorf("most %d: %d of %d are found in the end", c.most, hits, pairs)
+		}
+	}
+	tab := avc.NewTable(64, 1<<16)
+	for seq := range uint64(1000) {
+		for i := range 40 {
+			tab.Insert(seq+1, 1, avc.SID(1+i), avc.ClassItem, someDecision)
+		}
+	}
+	if tab.Len() > 256 {
+		t.Errorf("40 pairs at a time make a table of %d", tab.Len())
+	}
+}
+
+// Whatever is found is the last thing inserted for that key and generation, also in a table that
+// grows.
 func TestTableAgainstMap(t *testing.T) {
+	t.Run("fixed", func(t *testing.T) { againstMap(t, avc.NewTable(32, 32)) })
+	t.Run("growing", func(t *testing.T) { againstMap(t, avc.NewTable(4, 64)) })
+}
+
+func againstMap(t *testing.T, tab *avc.Table) {
 	type key struct {
 		s, t avc.SID
 		c    avc.Class
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
-	tab := avc.NewTable(32)
 	model := map[key]avc.Decision{}
 	seq := uint64(1)
 	hits := 0
@@ -114,7 +155,7 @@ func TestTableAgainstMap(t *testing.T) {
 
 // A working set of half the table's size stays in it.
 func TestTableKeepsAWorkingSet(t *testing.T) {
-	tab := avc.NewTable(4096)
+	tab := avc.NewTable(4096, 4096)
 	const n = 2048
 	for range 4 {
 		for i := range n {
@@ -135,7 +176,7 @@ func TestTableKeepsAWorkingSet(t *testing.T) {
 }
 
 func TestTableDoesNotAllocate(t *testing.T) {
-	tab := avc.NewTable(1024)
+	tab := avc.NewTable(1024, 1024)
 	var i avc.SID
 	if a := testing.AllocsPerRun(10_000, func() {
 		i++
@@ -147,7 +188,7 @@ func TestTableDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkTable(b *testing.B) {
-	tab := avc.NewTable(4096)
+	tab := avc.NewTable(4096, 4096)
 	for i := avc.SID(1); i <= 64; i++ {
 		tab.Insert(1, 1, i, avc.ClassItem, someDecision)
 	}

@@ -45,7 +45,8 @@ type Secured struct {
 	off       bool // --mac=off
 	clock     func() int64
 	started   int64 // UNIX time of the store clock's zero
-	entries   int   // of a worker's decision table
+	entries   int   // of a worker's decision table, at first
+	most      int   // and as far as it may grow
 
 	workers   workerList
 	flushes   flushList
@@ -65,8 +66,9 @@ func New(cfg Config) *Secured {
 		off:  !cfg.Monitor.Enabled(),
 		jobs: make(chan struct{}, 8),
 	}
+	e.most = e.entries
 	if e.entries == 0 {
-		e.entries = tableEntries
+		e.entries, e.most = tableEntries, tableMost
 	}
 	if e.clock == nil {
 		e.clock = func() int64 { return time.Now().Unix() }

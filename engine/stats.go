@@ -9,7 +9,7 @@ import (
 
 // NewWorker implements Interface.
 func (e *Secured) NewWorker(wake func()) *Worker {
-	w := &Worker{eng: e, wake: wake, table: avc.NewTable(e.entries)}
+	w := &Worker{eng: e, wake: wake, table: avc.NewTable(e.entries, e.most)}
 	if !e.off {
 		w.epoch = e.mon.NewEpoch()
 	}

@@ -8,9 +8,13 @@ import (
 	"sememcached/storage"
 )
 
-// tableEntries is the size of a worker's own decision table. 4,096 entries are
-// a few hundred kilobytes; what does not fit is found in the shared layer.
-const tableEntries = 4096
+// A worker's own decision table has tableEntries at first, 128 KiB, and grows with
+// the pairs of labels that meet to tableMost, 8 MiB; what does not fit is found in the shared
+// layer.
+const (
+	tableEntries = 4096
+	tableMost    = 1 << 18
+)
 
 // Worker is the engine's state of one event loop: its decision table, its
 // coarse clock, its counters, and the answers that have come in for its parked

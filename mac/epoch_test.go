@@ -171,7 +171,7 @@ func TestReuseOfSIDsUnderLoad(t *testing.T) {
 			defer wg.Done()
 			e := m.NewEpoch()
 			defer e.Close()
-			tab := avc.NewTable(256)
+			tab := avc.NewTable(256, 256)
 			for i := 0; time.Now().Before(deadline); i++ {
 				n := (i*7 + w*31) % categories
 				g := e.Begin()

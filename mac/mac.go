@@ -91,7 +91,7 @@ type Config struct {
 	PeerLabels    string          // "kernel": labels of SO_PEERSEC count beside a policy file too
 	ServerContext string          // "": DefaultServerContext, or what the kernel gave the process
 	MaxLabels     int             // contexts in use at one time; 0: avc.DefaultMaxSIDs
-	AVCSize       int             // entries of the shared layer; 0: 16384
+	AVCSize       int             // entries of the shared layer; 0: 131072
 	AuditLog      string          // FILE or "stderr"; "": the kernel's audit where it decides and permits, else stderr
 	AuditRate     int             // audit lines a second, and at one time; 0: 1000; below 0: no limit
 	Log           *slog.Logger    // nil: slog.Default()
@@ -191,7 +191,7 @@ func Open(cfg Config) (*Monitor, error) {
 		m.log = slog.Default()
 	}
 	if cfg.AVCSize <= 0 {
-		m.cfg.AVCSize = 16384
+		m.cfg.AVCSize = 131072
 	}
 	m.sids = avc.NewSIDs(cfg.MaxLabels)
 	m.sids.SetPressure(func() { nudge(m.full) })

@@ -338,7 +338,7 @@ func TestReloadStorm(t *testing.T) {
 			defer wg.Done()
 			e := m.NewEpoch()
 			defer e.Close()
-			tab := avc.NewTable(64)
+			tab := avc.NewTable(64, 64)
 			q := Question{Kind: AskAccess, Class: avc.ClassItem, Source: reader0, Target: server}
 			for {
 				select {
