@@ -41,6 +41,10 @@ type Config struct {
 	Addr    string // as net.Dial takes it
 	Source  string // IPv4 address to connect from, for servers that judge clients by it; "": any
 
+	// Sources is from how many addresses the connections come, dealt out in turn: Source and
+	// those that follow it. 0: 1.
+	Sources int
+
 	Threads int
 	CPUs    []int // the core that thread i is pinned to; none: not pinned
 	Conns   int   // connections in all
@@ -91,6 +95,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("load: expected at least one connection for each thread, found %d for %d", c.Conns, c.Threads)
 	case len(c.CPUs) > 0 && len(c.CPUs) < c.Threads:
 		return fmt.Errorf("load: expected a core for each of %d threads, found %d", c.Threads, len(c.CPUs))
+	case c.Sources < 0 || c.Sources > 1 && c.Source == "":
+		return fmt.Errorf("load: expected a source for %d addresses", c.Sources)
 	case c.Depth < 1 || c.Depth > 4096:
 		return fmt.Errorf("load: expected a depth from 1 to 4096, found %d", c.Depth)
 	case c.Sets < 0 || c.Gets < 0:

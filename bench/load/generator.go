@@ -1,6 +1,7 @@
 package load
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +52,7 @@ func New(cfg Config) (*Generator, error) {
 		g.threads = append(g.threads, t)
 	}
 	for i := range cfg.Conns {
-		fd, err := dial(from, sa, family)
+		fd, err := dial(nth(from, i%max(1, cfg.Sources)), sa, family)
 		if err == nil {
 			err = g.threads[i%cfg.Threads].add(fd)
 		}
@@ -90,6 +91,17 @@ func source4(addr string) (unix.Sockaddr, error) {
 		return nil, fmt.Errorf("load: expected an IPv4 address to connect from, found %q", addr)
 	}
 	return &unix.SockaddrInet4{Addr: [4]byte(ip)}, nil
+}
+
+// nth is the address n after a.
+func nth(a unix.Sockaddr, n int) unix.Sockaddr {
+	v4, ok := a.(*unix.SockaddrInet4)
+	if !ok {
+		return a
+	}
+	b := *v4
+	binary.BigEndian.PutUint32(b.Addr[:], binary.BigEndian.Uint32(b.Addr[:])+uint32(n))
+	return &b
 }
 
 func dial(from, sa unix.Sockaddr, family int) (int, error) {

@@ -26,6 +26,9 @@ type Sample struct {
 type Options struct {
 	Repetitions int
 	Warm, Time  time.Duration
+	// During is called before the measurement of a server begins, and what it returns
+	// when it has ended; nil: nothing.
+	During func(*Server) (end func())
 }
 
 // Compare runs the load c, whose address does not matter, against every server
@@ -74,6 +77,9 @@ func generator(s *Server, c load.Config) (*load.Generator, error) {
 
 func measure(s *Server, g *load.Generator, o Options) (Sample, error) {
 	fail := func(err error) (Sample, error) { return Sample{}, fmt.Errorf("%s: %w", s.Kind.Name, err) }
+	if o.During != nil {
+		defer o.During(s)()
+	}
 	if o.Warm > 0 {
 		if _, err := g.Run(o.Warm); err != nil {
 			return fail(err)
@@ -112,7 +118,7 @@ func measure(s *Server, g *load.Generator, o Options) (Sample, error) {
 
 // Fill stores every key of the load c once.
 func Fill(s *Server, c load.Config) error {
-	c.Conns, c.Verify = max(8, c.Threads), false
+	c.Conns, c.Verify, c.Sources = max(8, c.Threads), false, min(c.Sources, max(8, c.Threads))
 	g, err := generator(s, c)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rep := &report{Machine: machine(), Command: commandLine(args), Versions: versions(kinds), Settings: describe(s)}
+	rep := &report{Machine: rig.ThisMachine(), Command: commandLine(args), Versions: versions(kinds), Settings: describe(s)}
 	b := &bench{settings: s, kinds: kinds, dir: dir, log: out}
 	for _, g := range groups(rows) {
 		rs, err := b.group(g)

@@ -14,12 +14,7 @@ func (r *report) markdown() []byte {
 	m := &r.Machine
 	fmt.Fprintf(&b, "# Side by side\n\n")
 	fmt.Fprintf(&b, "- command: `%s`\n- commit: %s, %s\n", r.Command, m.Commit, m.Date.Format(time.RFC3339))
-	virtual := ""
-	if m.Virtual {
-		virtual = ", virtual"
-	}
-	fmt.Fprintf(&b, "- machine: %s, %d cores%s, %d MB, Linux %s, %s; load average at the start %s\n",
-		m.Processor, m.Cores, virtual, m.MemoryMB, m.Kernel, m.Go, m.Load)
+	fmt.Fprintf(&b, "- machine: %s\n", m)
 	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
 		fmt.Fprintf(&b, "- %s: %s\n", name, r.Versions[name])
 	}

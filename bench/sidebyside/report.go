@@ -11,7 +11,7 @@ import (
 
 // report is everything that a run has found out; it is what -json writes.
 type report struct {
-	Machine  machineReport     `json:"machine"`
+	Machine  rig.Machine       `json:"machine"`
 	Command  string            `json:"command"`
 	Settings string            `json:"settings"`
 	Versions map[string]string `json:"versions"`
@@ -82,7 +82,7 @@ func newRowReport(r row, servers []*rig.Server, samples [][]rig.Sample) rowRepor
 	out := rowReport{Name: r.name, About: r.about(), Target: r.target}
 	for i, s := range servers {
 		out.Servers = append(out.Servers, serverReport{
-			Name: s.Kind.Name, Ceiling: s.Kind.Ceiling, Command: plainCommand(s.Command),
+			Name: s.Kind.Name, Ceiling: s.Kind.Ceiling, Command: rig.PlainCommand(s.Command),
 			Samples: samples[i], Median: medianSample(samples[i]),
 		})
 		if i == 0 {
