@@ -24,7 +24,7 @@ var rules = map[string]struct {
 	pure   bool
 }{
 	"policy":             {pure: true},
-	"policy/cnp":         {ours: "policy", others: "sigs.k8s.io/yaml", pure: true},
+	"policy/cnp":         {ours: "policy", others: "go.yaml.in/yaml/v3", pure: true},
 	"policy/unit":        {ours: "policy", pure: true},
 	"policy/selinux":     {pure: true},
 	"protocol":           {pure: true},

@@ -1,0 +1,152 @@
+package cnp
+
+// Matcher decides for one kind of client on one listener. It may be used by any
+// number of goroutines. The zero Matcher denies everything.
+type Matcher struct {
+	Name     string // the identity's labels, or world, or unknown
+	Identity int    // in Input.Identities; -1: a stranger
+
+	mode   Mode
+	open   bool
+	denied bool   // by ingressDeny: the tables do not count
+	table  *Table // nil: no rules
+	more   []*Table
+}
+
+// Lacks reports which of the needed commands the rules do not allow on key: the
+// request is allowed if there are none. It allocates nothing, but that a regular
+// expression may the first time it runs.
+func (m *Matcher) Lacks(need Mask, key []byte) Mask {
+	switch {
+	case m.open:
+		return 0
+	case m.denied || m.table == nil && len(m.more) == 0:
+		return need
+	}
+	if m.table != nil {
+		need = m.table.lacks(need, key)
+	}
+	for _, t := range m.more {
+		if need == 0 {
+			break
+		}
+		need = t.lacks(need, key)
+	}
+	return need
+}
+
+// LacksKeyless is Lacks for commands without a key.
+func (m *Matcher) LacksKeyless(need Mask) Mask {
+	if m.mode == Strict {
+		need &^= Free
+	}
+	switch {
+	case m.open || need == 0:
+		return 0
+	case m.denied:
+		return need
+	}
+	if m.table != nil {
+		need &^= m.table.any
+	}
+	for _, t := range m.more {
+		need &^= t.any
+	}
+	return need
+}
+
+// LacksUnder is Lacks for every key that begins with prefix. Only rules without
+// a condition and prefixes count: fewer than might be proven.
+func (m *Matcher) LacksUnder(need Mask, prefix []byte) Mask {
+	switch {
+	case m.open:
+		return 0
+	case m.denied:
+		return need
+	}
+	if m.table != nil {
+		need = m.table.lacksUnder(need, prefix)
+	}
+	for _, t := range m.more {
+		need = t.lacksUnder(need, prefix)
+	}
+	return need
+}
+
+// LacksKeys is Lacks for a request with several keys; next takes the first key
+// from text. In mode Cilium one rule must hold for all of them.
+func (m *Matcher) LacksKeys(need Mask, text []byte, next func([]byte) (key, rest []byte)) Mask {
+	first, rest := next(text)
+	count := 0
+	for key, left := first, rest; key != nil; key, left = next(left) {
+		if lacks := m.Lacks(need, key); lacks != 0 {
+			return lacks
+		}
+		count++
+	}
+	if m.mode == Strict || count < 2 || m.open {
+		return 0
+	}
+	return m.oneRule(need, first, rest, next)
+}
+
+// oneRule reports which of the needed commands no single rule allows on first
+// and on all keys of rest.
+func (m *Matcher) oneRule(need Mask, first, rest []byte, next func([]byte) (key, rest []byte)) Mask {
+	try := func(r *Rule) bool {
+		if r.Mask&need == 0 {
+			return true
+		}
+		for key, left := next(rest); key != nil; key, left = next(left) {
+			if !r.fits(key) {
+				return true
+			}
+		}
+		need &^= r.Mask
+		return need != 0
+	}
+	m.each(first, try)
+	return need
+}
+
+func (m *Matcher) each(key []byte, fn func(r *Rule) bool) {
+	if m.denied || m.open {
+		return
+	}
+	more := true
+	once := func(r *Rule) bool {
+		more = fn(r)
+		return more
+	}
+	if m.table != nil {
+		m.table.each(key, once)
+	}
+	for _, t := range m.more {
+		if !more {
+			return
+		}
+		t.each(key, once)
+	}
+}
+
+// Why is the rule that allows the first of the needed commands on key, which is
+// nil for none: of several the one that comes first in its file. It is nil where
+// no rule does.
+func (m *Matcher) Why(need Mask, key []byte) *Rule {
+	need &= -need
+	var best *Rule
+	m.each(key, func(r *Rule) bool {
+		if r.Mask&need != 0 && (best == nil || r.At.File == best.At.File && r.At.Line < best.At.Line) {
+			best = r
+		}
+		return true
+	})
+	return best
+}
+
+// Denied reports whether an entry of ingressDeny is for the client.
+func (m *Matcher) Denied() bool { return m.denied }
+
+// Open reports whether no policy selects the server, so that everything is
+// allowed.
+func (m *Matcher) Open() bool { return m.open }
