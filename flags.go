@@ -46,6 +46,7 @@ type options struct {
 
 // rawFlags are the flags whose text needs a second look.
 type rawFlags struct {
+	rules            rawRules
 	memory           string
 	maxItem          string
 	mask             string
@@ -102,6 +103,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.StringVar(&o.mac.AuditLog, "audit-log", "", "where denials are logged: stderr or a file (`where`)")
 	f.StringVar(&o.mac.ServerContext, "server-context", "", "the server's own security context (`context`)")
 	f.IntVar(&o.mac.MaxLabels, "max-labels", 65536, "how many security contexts may be in use (`num`)")
+	ruleFlags(f, o, &r.rules)
 	f.BoolVar(&o.check, "check-config", false, "say who decides and by what policy, then exit")
 	return f
 }
@@ -260,8 +262,10 @@ func (o *options) access(r *rawFlags) error {
 	if o.mac.MaxLabels <= 0 {
 		return exitf(exitUsage, "sememcached: --max-labels=%d: expected a number above 0", o.mac.MaxLabels)
 	}
-	o.mac.Booleans, err = parseBooleans(r.booleans)
-	return err
+	if o.mac.Booleans, err = parseBooleans(r.booleans); err != nil {
+		return err
+	}
+	return o.rules(&r.rules)
 }
 
 // parseBooleans reads name=on|off|1|0|true|false pairs.
@@ -303,6 +307,8 @@ Examples:
       tenants by user id; a line of the file: client uid:1001 system_u:system_r:kv_client_t:s0:c1
   sememcached -u nobody --policy site.policy --boolean kv_open=on --audit-log /var/log/kv.audit
       decide by a policy file, denials to a file that audit2allow reads
+  sememcached -u nobody --key-rules fleet.yaml --identities fleet-peers.yaml --access-log /var/log/kv.access
+      a Cilium network policy decides which client may use which command on which keys
   sememcached --check-config --mac kernel
       say who would decide and by what policy
   sememcached policy -h

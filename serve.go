@@ -125,8 +125,8 @@ func serve(o *options) error {
 }
 
 // handleSignals: INT and TERM end the server, USR1 lets running requests finish,
-// HUP loads policy and contexts anew, and the certificates of TLS (each all of it
-// or nothing).
+// HUP loads policy, contexts and key rules anew, and the certificates of TLS (each
+// all of it or nothing), and goes on in a new access log.
 func handleSignals(srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Logger) (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ch := make(chan os.Signal, 4)
@@ -135,8 +135,9 @@ func handleSignals(srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Log
 		for sig := range ch {
 			switch sig {
 			case syscall.SIGHUP:
+				srv.ReopenLogs()
 				if err := mon.Reload(); err != nil {
-					log.Error("reload failed, the old policy and contexts stay", "error", err)
+					log.Error("reload failed, the old policy, contexts and key rules stay", "error", err)
 				} else {
 					log.Info("reloaded: " + mon.Describe())
 				}

@@ -90,12 +90,13 @@ type Call struct {
 	CAS      uint64 // compared by OpCAS, and by any operation with WithCAS set
 	WithCAS  bool
 	Delta    uint64
-	Value    []byte       // data of a store, without CRLF
-	Upload   storage.Item // or: a reserved item that has been filled (Reserve)
-	Opt      *Options     // nil: a classic command
-	Composer Composer     // with FormView
-	Trace    *Trace       // what the streams of watch want to know; nil: nothing
-	Context  []byte       // mac create, mac relabel: the context; mac check: permission names, blank-separated
+	Value    []byte          // data of a store, without CRLF
+	Upload   storage.Item    // or: a reserved item that has been filled (Reserve)
+	Opt      *Options        // nil: a classic command
+	Composer Composer        // with FormView
+	Gen      *mac.Generation // decide by this one, which the server has judged the request in; nil: the newest
+	Trace    *Trace          // what the streams of watch want to know; nil: nothing
+	Context  []byte          // mac create, mac relabel: the context; mac check: permission names, blank-separated
 
 	// Results.
 	Number uint64       // incr, decr: the new value

@@ -46,7 +46,7 @@ func (c *Call) Reset() {
 	c.Hash, c.Flags, c.Exptime, c.CAS, c.Delta = 0, 0, 0, 0, 0
 	c.Number, c.NewCAS = 0, 0
 	c.Upload, c.Pinned = storage.Item{}, storage.Item{}
-	c.Opt, c.Composer, c.Trace = nil, nil, nil
+	c.Opt, c.Composer, c.Trace, c.Gen = nil, nil, nil, nil
 }
 
 // Parked says whether the call waits for an answer.
@@ -153,9 +153,13 @@ func (w *Worker) learn(m *answer) {
 }
 
 // enter begins one execution of the call: it loads the current generation, once,
-// and makes sure that the client's subject belongs to it.
+// unless the call is bound to one, and makes sure that the client's subject
+// belongs to it.
 func (w *Worker) enter(c *Call) *mac.Generation {
-	g := w.eng.mon.Generation()
+	g := c.Gen
+	if g == nil {
+		g = w.eng.mon.Generation()
+	}
 	cl := c.Client
 	if cl.seq != g.Seq || !cl.known {
 		w.subject(g, cl)

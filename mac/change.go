@@ -16,6 +16,11 @@ func (m *Monitor) start() error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	m.booleans = maps.Clone(m.cfg.Booleans)
+	var err error
+	if m.keyRules, err = m.loadKeyRules(); err != nil {
+		return err
+	}
+	m.warnKeyRules(m.keyRules)
 	if m.decider == decidesKernel {
 		return m.startKernel()
 	}
@@ -136,6 +141,7 @@ func (m *Monitor) adopt(st *state, cs, before *contexts) (err error) {
 		dec:       st.dec,
 		missing:   st.missing,
 		names:     st.names,
+		Rules:     m.keyRules,
 	}
 	if len(g.names) > 0 {
 		g.nameIdx = make(map[string]int32, len(g.names))
@@ -229,21 +235,25 @@ func (m *Monitor) republish() uint64 {
 	return g.Seq
 }
 
-// Reload reads the policy file, the contexts file and the audit log's name
-// again; under a kernel, its state and the contexts file. Either everything
+// Reload reads the policy file, the contexts file, the key rules with their
+// identities and the audit log's name again; under a kernel, its state and the
+// other files. Either everything
 // takes effect or nothing does. Values that SetBooleans has set stay.
 func (m *Monitor) Reload() error {
 	if !m.Enabled() {
-		return nil
+		return m.reloadOff()
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
+	before := m.keyRules
 	err := m.reload()
 	if err != nil {
+		m.keyRules = before
 		m.n.reloadFailures.Add(1)
 		return fmt.Errorf("reload: %w; what was in force stays", err)
 	}
 	m.n.reloads.Add(1)
+	m.warnKeyRules(m.keyRules)
 	m.audit.reopen()
 	return nil
 }
@@ -252,6 +262,9 @@ func (m *Monitor) Reload() error {
 func (m *Monitor) reload() error {
 	cs, err := m.loadContexts()
 	if err != nil {
+		return err
+	}
+	if m.keyRules, err = m.loadKeyRules(); err != nil {
 		return err
 	}
 	if m.decider == decidesKernel {

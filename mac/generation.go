@@ -21,6 +21,7 @@ type Generation struct {
 	Server    avc.SID   // the server's own context, held by the generation
 	Unlabeled avc.SID   // who is nobody in particular; 0 if the policy has no such context
 	Usable    bool      // both classes with all permissions are there; if not, everything is denied
+	Rules     *KeyRules // about commands and keys; nil: none, or, if there must be some, everything is denied
 
 	// building: the kernel's state has moved and the rest of this generation
 	// has not been read yet. It has an answer to nothing: look-ups miss and

@@ -93,6 +93,7 @@ type Config struct {
 	MaxLabels     int             // contexts in use at one time; 0: avc.DefaultMaxSIDs
 	AVCSize       int             // entries of the shared layer; 0: 131072
 	AuditLog      string          // FILE or "stderr"; "": the kernel's audit where it decides and permits, else stderr
+	KeyRules      KeyRulesConfig  // rules about commands and keys; none: SELinux alone decides
 	AuditRate     int             // audit lines a second, and at one time; 0: 1000; below 0: no limit
 	Log           *slog.Logger    // nil: slog.Default()
 
@@ -143,6 +144,7 @@ type Monitor struct {
 	file     *filePolicy     // +checklocks:changing the policy file in force
 	booleans map[string]bool // +checklocks:changing set by the operator
 	contexts *contexts       // +checklocks:changing
+	keyRules *KeyRules       // +checklocks:changing
 
 	mu      sync.Mutex
 	retired []retiree // +checklocks:mu oldest first
@@ -207,8 +209,12 @@ func Open(cfg Config) (*Monitor, error) {
 		return nil, err
 	}
 	if m.decider == decidesNobody {
-		m.gen.Store(&Generation{Seq: 1, Enforcing: true})
-		m.log.Warn("access control is off: every client may do everything")
+		if err := m.startOff(); err != nil {
+			return nil, err
+		}
+		if !m.HasKeyRules() {
+			m.log.Warn("access control is off: every client may do everything")
+		}
 		return m, nil
 	}
 	if m.audit, err = openAuditor(m); err != nil {
@@ -265,6 +271,9 @@ func (m *Monitor) Generation() *Generation {
 // Describe is the start-up line: who decides and by what policy.
 func (m *Monitor) Describe() string {
 	if !m.Enabled() {
+		if k := m.gen.Load().Rules; k != nil {
+			return "access control by labels is off (--mac=off); " + k.about
+		}
 		return "access control is off (--mac=off)"
 	}
 	g := m.gen.Load()
@@ -286,6 +295,9 @@ func (m *Monitor) Describe() string {
 	}
 	if m.peers == peersKernel && m.decider != decidesKernel {
 		s += "; the kernel's peer labels count"
+	}
+	if g.Rules != nil {
+		s += "; " + g.Rules.about
 	}
 	return s + "; server " + m.sids.String(g.Server)
 }

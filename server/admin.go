@@ -5,10 +5,13 @@ import (
 	"sememcached/protocol"
 )
 
-// authorize asks once per request for the kv_server permissions of the call's
-// operation. ok is false when o has to be returned: the connection is parked, or
+// authorize asks once per request, after the key rules, for the kv_server
+// permissions of the call's operation. ok is false when o has to be returned: the connection is parked, or
 // the denial has been answered.
 func (l *loop) authorize(c *conn, r *protocol.Request) (o outcome, ok bool) {
+	if o, ok := l.admitKeyless(c, r); !ok {
+		return o, false
+	}
 	if c.stage > 0 {
 		return done, true
 	}

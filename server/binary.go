@@ -202,6 +202,9 @@ func (l *loop) binaryFlush(c *conn, r *protocol.Request) outcome {
 	if l.srv.set.NoFlush {
 		return l.binaryError(r, protocol.StatusAuthError)
 	}
+	if o, ok := l.admitKeyless(c, r); !ok {
+		return o
+	}
 	return l.binaryDone(r, l.eng.Flush(l.worker, &c.call))
 }
 

@@ -83,6 +83,7 @@ type conn struct {
 
 	client engine.Client
 	call   engine.Call
+	rules  connRules
 
 	lastCmd uint32 // worker time of the last command, for "stats conns"
 	local   *listener

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"sememcached/engine"
+	"sememcached/policy/cnp"
 )
 
 // detail counts commands by the prefix of their keys, up to the first ':', while
@@ -78,8 +79,9 @@ func (d *detail) reset() {
 }
 
 // dump appends a line for each prefix, in order, but for those under which items
-// exist that the client may not know of.
-func (s *Server) dumpDetail(dst []byte, c *engine.Call) []byte {
+// exist that the client may not know of, and those of which the key rules do not
+// let it get every key.
+func (s *Server) dumpDetail(dst []byte, c *engine.Call, keys *cnp.Matcher) []byte {
 	d := &s.detail
 	d.mu.Lock()
 	names := make([]string, 0, len(d.prefixes))
@@ -91,7 +93,8 @@ func (s *Server) dumpDetail(dst []byte, c *engine.Call) []byte {
 	d.mu.Unlock()
 	slices.Sort(names)
 	for _, name := range names {
-		if s.eng.Hidden(c, []byte(name+":")) {
+		prefix := []byte(name + ":")
+		if keys != nil && keys.LacksUnder(cnp.Get, prefix) != 0 || s.eng.Hidden(c, prefix) {
 			continue
 		}
 		n := counts[name]

@@ -76,19 +76,41 @@ func (l *loop) dispatch(c *conn, r *protocol.Request) outcome {
 	if c.udp != nil && notUDP(r) {
 		return l.refuseAdmin(r, protocol.StatusUnknown, replyNotUDP)
 	}
+	serve := rt.do
 	if r.IsBinary {
-		if rt.bin == nil {
+		if serve = rt.bin; serve == nil {
 			l.out = protocol.AppendBinaryError(l.out, r, protocol.StatusUnknown)
 			return done
 		}
-		l.bind(c, r)
-		return rt.bin(l, c, r)
-	}
-	if rt.do == nil {
+	} else if serve == nil {
 		return l.answer(r, protocol.ReplyError)
 	}
+	if l.srv.gated {
+		return l.dispatchGated(c, r, serve)
+	}
 	l.bind(c, r)
-	return rt.do(l, c, r)
+	return serve(l, c, r)
+}
+
+// dispatchGated is the end of dispatch where key rules are asked or an access log
+// is kept.
+func (l *loop) dispatchGated(c *conn, r *protocol.Request, serve func(*loop, *conn, *protocol.Request) outcome) outcome {
+	if o, ok := l.admit(c, r); !ok {
+		return o
+	}
+	keys := r.Keys // which get takes apart
+	l.bind(c, r)
+	l.bodies = 0
+	start, rounds, denials := len(l.out), l.rounds, l.n.ruleDenials
+	o := serve(l, c, r)
+	r.Keys = keys
+	if rounds != l.rounds {
+		start = -1 // the beginning of the reply has left
+	}
+	if o != park && o != block && denials == l.n.ruleDenials {
+		l.logServed(c, r, start)
+	}
+	return o
 }
 
 // bind gives the call the parts of the request. What it borrows lives as long

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"sememcached/engine"
+	"sememcached/policy/cnp"
 	"sememcached/protocol"
 )
 
@@ -17,7 +18,8 @@ type dumpJob struct {
 	form protocol.Action
 	text []byte
 	more bool
-	left int // items yet to be shown
+	left int          // items yet to be shown
+	keys *cnp.Matcher // the key rules by which keys are shown; nil: all
 }
 
 // dumpPart is the length of a part above which it is sent.
@@ -33,7 +35,7 @@ const (
 func (l *loop) startDump(c *conn, a *protocol.Admin) {
 	c.dump = &dumpJob{
 		list: l.eng.NewDump(&c.call, a.Prefix, a.After), form: a.Action, more: true,
-		left: 1 << 62,
+		left: 1 << 62, keys: l.listing(c),
 	}
 	c.dump.list.Classes = a.Classes
 	switch a.Action {
@@ -84,6 +86,9 @@ func (s *Server) fillDump(d *dumpJob) {
 		d.more = s.eng.Dump(d.list, func(it *engine.DumpItem) bool {
 			if it.BinaryKey && d.form == protocol.StatsCachedump {
 				return true // its line has no room for such keys
+			}
+			if !listed(d.keys, it.Key) {
+				return true
 			}
 			d.text = appendDumpItem(d.text, d.form, it)
 			d.left--

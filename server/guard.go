@@ -25,9 +25,9 @@ func (l *loop) rescue(c *conn, v any) {
 	if pcs := make([]uintptr, 64); lockHeld(pcs[:runtime.Callers(2, pcs)]) {
 		panic(v)
 	}
-	const shown = 256
+	l.logPanic(c, fmt.Sprint(v))
 	l.srv.log.Error("panic while serving a connection, which is closed",
-		"panic", fmt.Sprint(v), "peer", c.name(), "input", string(c.input[:min(len(c.input), shown)]), "stack", string(debug.Stack()))
+		"panic", fmt.Sprint(v), "peer", c.name(), "input", shown(c.input), "stack", string(debug.Stack()))
 	l.out = l.out[:l.mark]
 	l.close(c)
 }

@@ -126,6 +126,7 @@ type rig struct {
 	srv   *server.Server
 	eng   *scripted
 	store *storage.Store
+	mon   *mac.Monitor
 	addr  net.Addr
 	log   *logBuffer
 	ended chan error
@@ -154,6 +155,7 @@ type plan struct {
 	set   server.Settings
 	store storage.Config
 	mode  mac.Mode
+	mac   func(*mac.Config) // changes what the monitor is opened with; nil: nothing
 }
 
 // start runs a server until the end of the test.
@@ -164,13 +166,18 @@ func start(t testing.TB, p plan) *rig {
 	if p.mode == 0 {
 		p.mode = mac.Off
 	}
-	mon, err := mac.Open(mac.Config{Mode: p.mode, Log: log, AuditWriter: io.Discard})
+	cfg := mac.Config{Mode: p.mode, Log: log, AuditWriter: io.Discard}
+	if p.mac != nil {
+		p.mac(&cfg)
+	}
+	mon, err := mac.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.store, err = storage.New(p.store); err != nil {
 		t.Fatal(err)
 	}
+	r.mon = mon
 	r.eng = &scripted{
 		Interface: engine.New(engine.Config{Store: r.store, Monitor: mon}),
 		gates:     map[string]chan struct{}{}, statuses: map[string]engine.Status{},

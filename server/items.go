@@ -46,9 +46,9 @@ func (l *loop) get(c *conn, r *protocol.Request) outcome {
 		l.noteGet(c, st == engine.OK)
 		if c.resuming {
 			// What one key was told is of no use to the next.
-			op, form, exptime := k.Op, k.Form, k.Exptime
+			op, form, exptime, gen := k.Op, k.Form, k.Exptime, k.Gen
 			k.Reset()
-			k.Op, k.Form, k.Exptime = op, form, exptime
+			k.Op, k.Form, k.Exptime, k.Gen = op, form, exptime, gen
 		}
 		l.trace(k)
 		c.nkeys++
@@ -169,6 +169,9 @@ var flushReplies = [...]string{
 func (l *loop) flushItems(c *conn, r *protocol.Request) outcome {
 	if l.srv.set.NoFlush {
 		return l.answer(r, protocol.ReplyFlushOff)
+	}
+	if o, ok := l.admitKeyless(c, r); !ok {
+		return o
 	}
 	st := l.eng.Flush(l.worker, &c.call)
 	if st == engine.Pending {

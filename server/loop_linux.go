@@ -67,6 +67,8 @@ type loop struct {
 	pos     int
 	out     []byte // replies of this turn
 	segs    []segment
+	rounds  int // how often out has been begun anew
+	bodies  int // bytes of large hits in the reply to the request that is executed
 	mark    int // where the running connection's replies in out begin
 	gather  gather
 	sealed  []byte // TLS: encrypted and not yet sent, of one connection

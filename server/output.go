@@ -39,6 +39,7 @@ func (l *loop) pinned(c *conn, item storage.Item, body []byte) {
 	l.commit(c)
 	l.link(c, segment{item: item, body: body})
 	c.pin = true
+	l.bodies += len(body)
 }
 
 func (l *loop) link(c *conn, s segment) {
@@ -80,6 +81,7 @@ func (l *loop) flushAll() {
 	}
 	l.out = l.out[:0]
 	l.mark = 0
+	l.rounds++
 	clear(l.segs)
 	l.segs = l.segs[:0]
 }

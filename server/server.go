@@ -14,6 +14,7 @@ import (
 
 	"sememcached/engine"
 	"sememcached/mac"
+	"sememcached/policy/cnp"
 	"sememcached/protocol"
 )
 
@@ -26,6 +27,10 @@ type Server struct {
 	log     *slog.Logger
 	limits  protocol.Limits
 	version string // the reply to version
+	ruled   bool   // there are key rules
+	compat  bool   // they are judged as Cilium did
+	gated   bool   // there are key rules, or an access log
+	access  *accessLog
 	started time.Time
 	verbose *verbose
 
@@ -98,6 +103,15 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 	srv.knobs = defaultKnobs()
 	srv.crawler = eng.NewCrawler()
 	srv.hub.srv = srv
+	if mon != nil && mon.HasKeyRules() {
+		srv.ruled, srv.compat = true, mon.KeyRulesMode() == cnp.Cilium
+	}
+	if set.AccessLog.File != "" {
+		if srv.access, err = openAccessLog(&set.AccessLog, log); err != nil {
+			return nil, fmt.Errorf("server: access log: %w", err)
+		}
+	}
+	srv.gated = srv.ruled || srv.access != nil
 	return srv, nil
 }
 
@@ -239,6 +253,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.haltLoops()
 	group.Wait()
 	s.hub.close()
+	s.access.close()
 	s.helpers.Lock()
 	s.ended = true
 	s.helpers.Unlock()

@@ -56,6 +56,8 @@ type Settings struct {
 	NoDump        bool // -X: listings of keys are refused
 	NoWatch       bool // -W: watch is refused
 
+	AccessLog AccessLog // a line for each request or denial
+
 	// Version is what the version command and the statistics say; empty means
 	// DefaultVersion.
 	Version string

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"sememcached/engine"
+	"sememcached/policy/cnp"
 	"sememcached/protocol"
 )
 
@@ -122,8 +123,8 @@ func (l *loop) serveStats(c *conn, r *protocol.Request, a *protocol.Admin) outco
 		}
 		c.job, c.stage = j, stageComputing
 		// The helper may outlive the connection: it gets a client of its own.
-		client, kind := c.client, *a
-		fn := l.srv.helper(func() { l.srv.compute(j, &kind, &client) })
+		client, kind, keys := c.client, *a, l.listing(c)
+		fn := l.srv.helper(func() { l.srv.compute(j, &kind, &client, keys) })
 		if st := l.eng.Background(l.worker, &c.call, fn); st != engine.Pending {
 			fn()
 		} else {
@@ -137,8 +138,9 @@ func (l *loop) serveStats(c *conn, r *protocol.Request, a *protocol.Admin) outco
 	return done
 }
 
-// compute fills in the reply. It runs on a helper goroutine.
-func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client) {
+// compute fills in the reply. It runs on a helper goroutine. keys are the key
+// rules by which keys are shown.
+func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client, keys *cnp.Matcher) {
 	switch a.Action {
 	case protocol.StatsGeneral:
 		s.generalStats(j)
@@ -159,7 +161,7 @@ func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client) 
 	case protocol.StatsSizes:
 		j.str("sizes_status", "disabled")
 	case protocol.StatsDetailDump:
-		text := s.dumpDetail(nil, &engine.Call{Client: client, Op: engine.OpDump})
+		text := s.dumpDetail(nil, &engine.Call{Client: client, Op: engine.OpDump}, keys)
 		if j.req == nil {
 			j.text = append(j.text, text...)
 			break
@@ -167,6 +169,9 @@ func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client) 
 		j.str("detailed", string(text)+protocol.ReplyEnd)
 	case protocol.StatsMac:
 		s.eng.StatsMac(j.str)
+		if s.ruled {
+			j.num("key_rule_denials", s.ruleDenials())
+		}
 	case protocol.StatsLabels:
 		s.eng.StatsLabels(&engine.Call{Client: client, Op: engine.OpStatsLabels}, j.str)
 	}

@@ -16,6 +16,7 @@ type loopCounters struct {
 	yields                  uint64
 	conns                   uint64 // ever
 	rejected                uint64 // of the acceptor
+	ruleDenials             uint64 // requests that the key rules refused
 }
 
 func (n *loopCounters) add(o *loopCounters) {
@@ -24,6 +25,7 @@ func (n *loopCounters) add(o *loopCounters) {
 	n.yields += o.yields
 	n.conns += o.conns
 	n.rejected += o.rejected
+	n.ruleDenials += o.ruleDenials
 }
 
 func (n *loopCounters) sub(o *loopCounters) {
@@ -32,6 +34,7 @@ func (n *loopCounters) sub(o *loopCounters) {
 	n.yields -= o.yields
 	n.conns -= o.conns
 	n.rejected -= o.rejected
+	n.ruleDenials -= o.ruleDenials
 }
 
 // sum adds up the loops' counters since the last reset. It runs on a helper

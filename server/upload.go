@@ -20,6 +20,9 @@ func (l *loop) startUpload(c *conn, r *protocol.Request) outcome {
 		}
 	}
 	l.prepareStore(c, r)
+	if !l.admitStore(c, r) {
+		return done
+	}
 	l.hold(c, r)
 	c.up.drops = dropsOld(r)
 	c.phase = phaseReserve
@@ -31,6 +34,9 @@ func (l *loop) startUpload(c *conn, r *protocol.Request) outcome {
 func (l *loop) reserve(c *conn) outcome {
 	u := &c.up
 	u.value, u.off, u.skip = nil, 0, 0
+	if l.srv.ruled {
+		l.rules(c) // the newest generation: what was asked for was asked of that one
+	}
 	switch st := l.eng.Reserve(l.worker, &c.call, u.n); st {
 	case engine.Pending:
 		return park
@@ -56,6 +62,7 @@ func (l *loop) reserve(c *conn) outcome {
 
 // refuseStore makes the call what remains of a store that memory has refused.
 func (l *loop) refuseStore(c *conn, r *protocol.Request, why engine.Status) {
+	l.holdRules(c, r)
 	l.hold(c, r)
 	c.why = why
 	if dropsOld(r) {
@@ -94,6 +101,8 @@ func (l *loop) hold(c *conn, r *protocol.Request) {
 // replyHeld answers a store of which the connection has kept the request.
 func (l *loop) replyHeld(c *conn, st engine.Status) {
 	l.noteStore(c, c.held != nil && !c.held.req.IsBinary, c.up.n, st)
+	start := len(l.out)
+	defer func() { l.logStored(c, start) }()
 	switch {
 	case c.held == nil:
 		l.replyStore(c.noreply, st)
@@ -147,6 +156,10 @@ func (l *loop) filled(c *conn) outcome {
 // storeUpload executes the store of a complete upload.
 func (l *loop) storeUpload(c *conn) outcome {
 	l.trace(&c.call) // others have been served since the request began
+	if !l.admitHeld(c) {
+		l.endUpload(c)
+		return done
+	}
 	var st engine.Status
 	if c.why == engine.Denied {
 		st = l.eng.StoreRefused(l.worker, &c.call, engine.Denied)
@@ -164,6 +177,10 @@ func (l *loop) storeUpload(c *conn) outcome {
 // refuse executes what remains of a store that memory has refused.
 func (l *loop) refuse(c *conn) outcome {
 	l.trace(&c.call)
+	if !l.admitHeld(c) {
+		l.endUpload(c)
+		return done
+	}
 	st := l.eng.StoreRefused(l.worker, &c.call, c.why)
 	if st == engine.Pending {
 		return park

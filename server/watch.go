@@ -9,6 +9,7 @@ import (
 
 	"sememcached/engine"
 	"sememcached/mac"
+	"sememcached/policy/cnp"
 	"sememcached/protocol"
 )
 
@@ -61,6 +62,8 @@ type watcher struct {
 	sees    *engine.Watcher // the hub's goroutine's
 	peer    *mac.Peer       // a copy whose socket is a duplicate
 	gone    atomic.Bool
+	matcher *cnp.Matcher // the key rules for the watcher in generation seq; the hub's goroutine's
+	seq     uint64
 
 	mu sync.Mutex
 	// Everything below: +checklocks:mu
@@ -210,7 +213,7 @@ func (h *hub) distribute(e *logEvent) {
 	var line [1024]byte
 	var text []byte
 	for _, w := range h.live() {
-		if w.gone.Load() || w.streams&e.stream == 0 || !e.visible(w.sees) {
+		if w.gone.Load() || w.streams&e.stream == 0 || !e.visible(w.sees) || !h.srv.mayWatch(w, e.key[:e.nkey]) {
 			continue
 		}
 		if text == nil {
