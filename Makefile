@@ -79,6 +79,10 @@ bench-full: bench ## bench, two unpinned threads, the price of access control, 5
 	$(GO) run ./bench/sidebyside -threads 2 -pin=false -results bench/RESULTS-2threads.md -json bench/results-2threads.json -memory ''
 	RIVALS="macoff=./sememcached --mac off" $(GO) run ./bench/sidebyside -rows get,get90,set,mget24,mget100,pipe16 -strace=false -memory 5000000 -results bench/RESULTS-mac.md -json bench/results-mac.json
 
+.PHONY: bench-policy
+bench-policy: deps ## loading and deciding beside libsepol (a minute)
+	$(GO) test -count=1 ./policy -run '^TestCost$$' -cost $(CURDIR)/bench/RESULTS-policy.md
+
 bench-guard: build ## a minute side by side; fails below floors far from the noise
 	$(GO) run ./bench/guard
 
@@ -100,7 +104,11 @@ vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs 
 	$(GO) vet -tags vm ./server/vmtest
 	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout 20m -run '^Test(VM|Judge)$$' ./server/vmtest
 
-soak: build ## the long runs (hours); logs go to bench/runs
+.PHONY: policy-long
+policy-long: deps-test ## Debian's policies at every version, 200,000 questions each (20 minutes)
+	$(GO) test -count=1 -timeout 1h -v ./policy -run '^Test(DebianRoundTrip|DebianAgainstSepol)$$' -everyversion -queries 200000
+
+soak: build policy-long ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
 	$(GO) run ./bench/differential
 

@@ -1,21 +1,15 @@
 package policy_test
 
 import (
-	"fmt"
 	"runtime"
-	"strconv"
 	"testing"
 	"time"
 
 	"sememcached/policy"
 )
 
-// The targets for Debian's policy of 2.2 MB.
-const (
-	loadTime   = 60 * time.Millisecond
-	loadMemory = 40 << 20
-	decideTime = 5 * time.Microsecond
-)
+// loadMemory is what Debian's policy of 2.3 MB may take once it is loaded.
+const loadMemory = 40 << 20
 
 func TestComputeAVDoesNotAllocate(t *testing.T) {
 	p := micro(t, "conditional.v33")
@@ -35,16 +29,16 @@ func TestComputeAVDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// loadCost reads b a few times and returns the best time, and what stays in
-// memory.
-func loadCost(t testing.TB, b []byte) (best time.Duration, live uint64) {
-	for range 5 {
+// loadCost reads b a few times and returns the best processor time, and what
+// stays in memory.
+func loadCost(t testing.TB, b []byte, rounds int) (best time.Duration, live uint64) {
+	for range rounds {
 		runtime.GC()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		from := time.Now()
+		from := processorTime(t)
 		p, err := policy.Read(b)
-		took := time.Since(from)
+		took := processorTime(t) - from
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,61 +53,14 @@ func loadCost(t testing.TB, b []byte) (best time.Duration, live uint64) {
 	return best, live
 }
 
-// TestDebianCost measures loading and deciding beside libsepol in one run.
-func TestDebianCost(t *testing.T) {
+func TestDebianMemory(t *testing.T) {
 	for _, flavor := range []string{"default", "mls"} {
-		t.Run(flavor, func(t *testing.T) {
-			b := debianPolicy(t, flavor)
-			took, live := loadCost(t, b)
-			t.Logf("loading %d bytes: %v, %.1f MB stay", len(b), took, float64(live)/1e6)
-			if live > loadMemory {
-				t.Errorf("expected at most %d bytes in use, found %d", loadMemory, live)
-			}
-			p, err := policy.Read(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := seeded(t, 3)
-			d := newDrawer(p, r)
-			const n, rounds = 300, 200
-			type query struct {
-				s, o policy.Context
-				c    policy.Class
-			}
-			var list []query
-			var asks []string
-			for range n {
-				s, o, c := d.draw()
-				list = append(list, query{s, o, c})
-				asks = append(asks, fmt.Sprintf("time %s %s %s %d", s, o, p.ClassName(c), rounds))
-			}
-			// Round after round over all queries, so that none finds its own
-			// rules in the processor's cache. libsepol repeats each, which
-			// flatters it.
-			from := time.Now()
-			for range rounds {
-				for _, q := range list {
-					p.ComputeAV(q.s, q.o, q.c)
-				}
-			}
-			ours := time.Since(from) / (n * rounds)
-			var theirs time.Duration
-			for _, a := range oracle(t, b, asks) {
-				ns, err := strconv.ParseInt(a, 10, 64)
-				if err != nil {
-					t.Fatal(a)
-				}
-				theirs += time.Duration(ns)
-			}
-			theirs /= n * rounds
-			t.Logf("a decision: %v, libsepol %v", ours, theirs)
-			t.Logf("the targets on a quiet machine: loading in %v, a decision in %v", loadTime, decideTime)
-			// Machines under test are shared, and the race detector is slow: what is
-			// compared is what was measured side by side.
-			if ours > theirs {
-				t.Errorf("a decision takes %v, libsepol %v in the same run", ours, theirs)
-			}
-		})
+		b := debianPolicy(t, flavor)
+		_, live := loadCost(t, b, 1)
+		t.Logf("%s: %d bytes of policy, %.1f MB stay", flavor, len(b), float64(live)/1e6)
+		if live > loadMemory {
+			t.Errorf("%s: expected at most %d bytes in use, found %d", flavor, loadMemory, live)
+		}
 	}
 }
 

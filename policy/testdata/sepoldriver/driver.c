@@ -11,10 +11,12 @@
  *	validatetrans OLD NEW TASK CLASS  1 or 0
  *	context CONTEXT                 the context in canonical form
  *	bool NAME 0|1                   ok; sets a boolean for what follows
- *	time SOURCE TARGET CLASS N      nanoseconds for N decisions
+ *	time SOURCE TARGET CLASS N      nanoseconds of processor time for N decisions
+ *	load                            nanoseconds of processor time, and bytes, that reading the policy took
  *
  * "error" answers what libsepol refuses.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,16 @@
 
 static policydb_t db;
 static sidtab_t sidtab;
+static long long load_ns;
+static size_t load_bytes;
+
+static long long since(const struct timespec *from)
+{
+	struct timespec to;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+	return (to.tv_sec - from->tv_sec) * 1000000000LL + to.tv_nsec - from->tv_nsec;
+}
 
 static int sid(const char *context, sepol_security_id_t *out)
 {
@@ -65,13 +77,16 @@ static void answer(char **w)
 		return;
 	}
 	if (!strcmp(w[0], "time") && sid(w[1], &a) && sid(w[2], &b) && tclass(w[3], &k) && w[4]) {
-		struct timespec from, to;
+		struct timespec from;
 		long n = atol(w[4]);
-		clock_gettime(CLOCK_MONOTONIC, &from);
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 		for (long i = 0; i < n; i++)
 			sepol_compute_av(a, b, k, 0, &d);
-		clock_gettime(CLOCK_MONOTONIC, &to);
-		printf("%lld\n", (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec);
+		printf("%lld\n", since(&from));
+		return;
+	}
+	if (!strcmp(w[0], "load")) {
+		printf("%lld %zu\n", load_ns, load_bytes);
 		return;
 	}
 	if (!strcmp(w[0], "context") && sid(w[1], &a)) {
@@ -114,6 +129,7 @@ int main(int argc, char **argv)
 {
 	static char line[1 << 16];
 	struct policy_file file;
+	struct timespec from;
 	FILE *f;
 
 	sepol_debug(0);
@@ -124,10 +140,14 @@ int main(int argc, char **argv)
 	policy_file_init(&file);
 	file.type = PF_USE_STDIO;
 	file.fp = f;
+	load_bytes = mallinfo2().uordblks;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	if (policydb_init(&db) || policydb_read(&db, &file, 0) || policydb_load_isids(&db, &sidtab)) {
 		fprintf(stderr, "libsepol refuses %s\n", argv[1]);
 		return 1;
 	}
+	load_ns = since(&from);
+	load_bytes = mallinfo2().uordblks - load_bytes;
 	sepol_set_policydb(&db);
 	sepol_set_sidtab(&sidtab);
 	while (fgets(line, sizeof line, stdin)) {
