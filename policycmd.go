@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -164,9 +166,32 @@ func (pf policyFlags) load() (*policy.Policy, string, error) {
 func switchBooleans(p *policy.Policy, pairs []string) (*policy.Policy, error) {
 	set, err := parseBooleans(pairs)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without its exit code
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "sememcached: ")) // without its exit code
 	}
-	return p.WithBooleans(set)
+	q, err := p.WithBooleans(set)
+	if err != nil {
+		return nil, fmt.Errorf("--boolean: %w; %s", err, booleanNames(p))
+	}
+	return q, nil
+}
+
+// maxNames bounds how many names a message lists.
+const maxNames = 12
+
+// booleanNames says which booleans a policy has, some of many.
+func booleanNames(p *policy.Policy) string {
+	var names []string
+	for _, b := range p.Booleans() {
+		if len(names) == maxNames {
+			names = append(names, "...")
+			break
+		}
+		names = append(names, b.Name)
+	}
+	if len(names) == 0 {
+		return "the policy has none"
+	}
+	return "it has " + strings.Join(names, " ")
 }
 
 // loadPolicy reads a policy file, or finds one. It returns what it read, for
@@ -189,9 +214,23 @@ func loadPolicy(file string) (*policy.Policy, string, error) {
 	}
 	p, err := policy.Read(b)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", file, err)
+		return nil, "", fmt.Errorf("%s: %w%s", file, err, notCompiled(b))
 	}
 	return p, file, nil
+}
+
+// notCompiled says what to do with a file that is a policy in another form.
+func notCompiled(b []byte) string {
+	head := b[:min(len(b), 4096)]
+	switch {
+	case len(head) > 0 && !bytes.ContainsFunc(head, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r == utf8.RuneError }):
+		return "; it is text: expected a binary policy, as secilc -o FILE SOURCE.cil or checkpolicy -o FILE SOURCE.conf writes it"
+	case bytes.HasPrefix(head, []byte("BZh")):
+		return "; it is compressed: expected a binary policy"
+	case bytes.HasPrefix(head, []byte{0x8f, 0xff, 0x7c, 0xf9}), bytes.HasPrefix(head, []byte{0x8d, 0xff, 0x7c, 0xf9}):
+		return "; it is a policy module: expected a whole policy, as semodule installs it or semodule_expand writes it"
+	}
+	return ""
 }
 
 // no is the answer no: what there is to say has been written.

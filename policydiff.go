@@ -134,11 +134,18 @@ func (d *diffFlags) run(t *terminal) error {
 	}
 	bar := t.progress("questions")
 	asked := 0
+	chosen := *d.queries != "" || *d.replay != "" // by people; the others are all sound
+	senseless := []string{}
 	counted := func(yield func(policy.Query) bool) {
 		for _, part := range parts {
 			for q := range part {
 				bar.step(asked, total)
 				asked++
+				if chosen {
+					if why := makesNoSense(a, b, q); why != "" {
+						senseless = append(senseless, q.String()+": "+why)
+					}
+				}
 				if !yield(q) {
 					return
 				}
@@ -154,14 +161,41 @@ func (d *diffFlags) run(t *terminal) error {
 		err = t.writeJSON(struct {
 			Questions   int                 `json:"questions"`
 			Differences []policy.Difference `json:"differences"`
-		}{asked, differences})
+			Senseless   []string            `json:"senseless"` // questions that neither policy understands, and why
+		}{asked, differences, senseless})
 	} else {
+		for _, q := range senseless {
+			fmt.Fprintln(t.err, "makes no sense to either policy:", q)
+		}
 		err = t.write(diffText(differences, asked))
 	}
 	if err == nil && len(differences) > 0 {
 		err = no()
 	}
 	return err
+}
+
+// makesNoSense says why neither policy understands a question: both would answer
+// the same, and nobody would notice a misspelt name.
+func makesNoSense(a, b *policy.Policy, q policy.Query) string {
+	for _, context := range []string{q.Source, q.Target} {
+		_, errA := a.ParseContext(context)
+		if _, errB := b.ParseContext(context); errA != nil && errB != nil {
+			return strings.TrimPrefix(errB.Error(), "policy: ")
+		}
+	}
+	classA, inA := a.Class(q.Class)
+	classB, inB := b.Class(q.Class)
+	if !inA && !inB {
+		return "neither has a class " + q.Class
+	}
+	for _, name := range q.Perms {
+		_, inA := a.Perm(classA, name)
+		if _, inB := b.Perm(classB, name); !inA && !inB {
+			return fmt.Sprintf("class %s has no permission %s", q.Class, name)
+		}
+	}
+	return ""
 }
 
 func diffText(differences []policy.Difference, asked int) string {

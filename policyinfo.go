@@ -12,7 +12,7 @@ import (
 
 var infoTool = &tool{
 	name:     "info",
-	synopsis: []string{"info [FILE] [--json]"},
+	synopsis: []string{"info [[-P] FILE] [--json]"},
 	summary:  "versions, sizes, handle_unknown, and whether kv_item and kv_server are defined",
 	about: `Describes a binary policy. Where it lacks what a server needs (the classes
 kv_item and kv_server with all their permissions), it prints the CIL to add.
@@ -24,8 +24,12 @@ kv_item and kv_server with all their permissions), it prints the CIL to add.
 		{"sememcached policy info other.policy", 1, "one without our classes: what to add"},
 	},
 	setup: func(f *pflag.FlagSet) func(*terminal, []string) error {
+		file := f.StringP("policy", "P", "", "binary policy, as with the other tools (`file`)")
 		asJSON := f.Bool("json", false, "for programs")
 		return func(t *terminal, args []string) error {
+			if *file != "" {
+				args = append(args, *file)
+			}
 			if len(args) > 1 {
 				return fmt.Errorf("expected one policy file, found %d", len(args))
 			}
@@ -93,7 +97,7 @@ func policyInfo(t *terminal, file string, asJSON bool) error {
 			Add    string      `json:"add,omitempty"`
 		}{from, in, classes, usable, missingCIL(classes)})
 	} else {
-		err = t.write(infoText(from, &in, classes, usable))
+		err = t.write(infoText(from, p, classes, usable))
 	}
 	if err == nil && !usable {
 		err = no()
@@ -101,8 +105,22 @@ func policyInfo(t *terminal, file string, asJSON bool) error {
 	return err
 }
 
-func infoText(from string, in *policy.Info, classes []classInfo, usable bool) string {
+// states are the booleans of a policy, where they are few.
+func states(p *policy.Policy, row string) string {
+	list := p.Booleans()
+	if row != "booleans" || len(list) == 0 || len(list) > maxNames {
+		return ""
+	}
+	var out []string
+	for _, b := range list {
+		out = append(out, b.Name+"="+map[bool]string{true: "on", false: "off"}[b.Active])
+	}
+	return " (" + strings.Join(out, " ") + ")"
+}
+
+func infoText(from string, p *policy.Policy, classes []classInfo, usable bool) string {
 	var b strings.Builder
+	in := p.Info()
 	fmt.Fprintf(&b, "policy            %s\n", from)
 	fmt.Fprintf(&b, "version           %d\n", in.Version)
 	fmt.Fprintf(&b, "MLS               %v\n", in.MLS)
@@ -144,7 +162,7 @@ func infoText(from string, in *policy.Info, classes []classInfo, usable bool) st
 		{"genfs paths", in.GenFS},
 		{"object contexts", in.ObjectContexts},
 	} {
-		fmt.Fprintf(&b, "%-17s %d\n", row.name, row.n)
+		fmt.Fprintf(&b, "%-17s %d%s\n", row.name, row.n, states(p, row.name))
 	}
 	if len(in.PolicyCaps) > 0 {
 		fmt.Fprintf(&b, "capabilities      %s\n", strings.Join(in.PolicyCaps, " "))

@@ -211,3 +211,46 @@ func TestWatch(t *testing.T) {
 	}
 	w.Close()
 }
+
+// TestMistakes: what people do wrong is answered with what to do.
+func TestMistakes(t *testing.T) {
+	dir := t.TempDir()
+	queries := filepath.Join(dir, "queries")
+	writeFile(t, queries, client1+" "+item1+" kv_item fly\nx:y:z "+item1+" kv_item read\n"+client1+" "+item1+" file read\n"+client1+" "+item1+" kv_item read\n")
+	module := filepath.Join(dir, "module.pp")
+	writeFile(t, module, "\x8f\xff\x7c\xf9")
+	short := filepath.Join(dir, "short")
+	b, err := os.ReadFile("docs/examples/site.policy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, short, string(b[:500]))
+	ask := []string{"-s", client1, "-t", item1, "-c", "kv_item", "-p", "read"}
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{append([]string{"check", "-P", "docs/examples/site.cil"}, ask...), 2, []string{"site.cil: ", "offset 0x0", "it is text", "secilc"}},
+		{append([]string{"check", "-P", module}, ask...), 2, []string{"it is a policy module"}},
+		{[]string{"info", "-P", short}, 2, []string{short + ": ", "offset 0x"}},
+		{[]string{"info", "-P", "docs/examples/site.policy", "docs/examples/old.policy"}, 2, []string{"expected one policy file, found 2"}},
+		{append([]string{"check", "--boolean", "nosuch=on"}, ask...), 2, []string{`"nosuch"; it has kv_client_flush kv_client_stats`}},
+		{append([]string{"check", "--boolean", "kv_client_stats"}, ask...), 2, []string{"policy check: --boolean kv_client_stats: expected NAME=on or NAME=off"}},
+		{[]string{"info", "-P", "docs/examples/site.policy"}, 0, []string{"booleans          1 (kv_client_stats=on)"}},
+		{[]string{"diff", "-P", "docs/examples/site.policy", "-Q", "docs/examples/site.policy", "--queries", queries}, 0, []string{
+			"0 of 4 answers differ", "class kv_item has no permission fly", `context "x:y:z": malformed context`, "neither has a class file",
+		}},
+		{[]string{"diff", "-P", "docs/examples/site.policy", "-Q", "docs/examples/site.policy", "--queries", queries, "--json"}, 0, []string{`"senseless": [`, "kv_item fly"}},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(append([]string{"policy"}, c.args...), &out, &errs); code != c.code {
+			t.Errorf("%v: expected exit status %d, found %d\n%s%s", c.args, c.code, code, &out, &errs)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out.String()+errs.String(), want) {
+				t.Errorf("%v: expected %q, found\n%s%s", c.args, want, &out, &errs)
+			}
+		}
+	}
+}
