@@ -327,5 +327,8 @@ func (sh *Shard) Rewrite(h uint64, old Item, spec *Spec) (Item, bool) {
 	touchRecent(hd)
 	sh.counted(old, 1)
 	sh.stats.total++
+	if l := sh.journal; l != nil {
+		l.mark(ref)
+	}
 	return old, true
 }

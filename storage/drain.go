@@ -353,6 +353,9 @@ func (sh *Shard) relocate(ref, to uint32) {
 	}
 	sh.index.replace(s.hashOf(to), ref, to)
 	sh.tree.ReplaceOrInsert(to)
+	if l := sh.journal; l != nil {
+		l.moved(ref, to)
+	}
 	if c := s.classOf(ref); s.classOf(to) == c {
 		sh.queues[c].of(hd).swap(s.arena, ref, to)
 	} else {

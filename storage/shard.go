@@ -28,11 +28,16 @@ type Shard struct {
 	mc     []classCount      // by memcached's class less one
 	cold   []classStats      // the same, allocated when first needed
 	pins   map[uint32]uint32 // pins of an item, by ref
+
+	journal *shardJournal // nil: nobody writes down what changes
 }
 
 // Unlock unlocks the shard. Items that were found become invalid.
 func (sh *Shard) Unlock() {
 	sh.keep = 0
+	if l := sh.journal; l != nil && len(l.marks) > 0 {
+		l.settle(sh)
+	}
 	sh.unlock()
 	if s := sh.s; s.retired.waste.Load() != 0 {
 		s.retired.trim()
@@ -125,6 +130,9 @@ func (sh *Shard) Link(h uint64, it Item) {
 	sh.enqueue(ref)
 	sh.counted(it, 1)
 	sh.stats.total++
+	if l := sh.journal; l != nil {
+		l.mark(ref)
+	}
 }
 
 // date sets the store time: now, or the second after the label's last flush, so that
@@ -160,6 +168,9 @@ func (sh *Shard) unlink(h uint64, ref uint32) {
 
 // detach takes an item out of the indexes.
 func (sh *Shard) detach(h uint64, ref uint32) {
+	if l := sh.journal; l != nil {
+		l.gone(sh, h, ref)
+	}
 	sh.index.cut(h, ref)
 	if _, ok := sh.tree.Delete(ref); !ok {
 		panic("storage: item is not in the ordered index")
@@ -169,6 +180,9 @@ func (sh *Shard) detach(h uint64, ref uint32) {
 // forget takes an item that has left the indexes out of everything else, and frees it unless it is pinned.
 func (sh *Shard) forget(ref uint32) {
 	it := sh.s.arena.item(ref)
+	if l := sh.journal; l != nil {
+		l.drop(ref)
+	}
 	sh.dequeue(ref)
 	sh.counted(it, -1)
 	hd := it.head()
@@ -195,7 +209,12 @@ func (sh *Shard) Hit(it Item, now uint32) {
 }
 
 // SetExptime changes the second at which the item expires, 0 for never.
-func (sh *Shard) SetExptime(it Item, exptime uint32) { it.head().exptime = exptime }
+func (sh *Shard) SetExptime(it Item, exptime uint32) {
+	it.head().exptime = exptime
+	if it.Linked() {
+		sh.Changed(it)
+	}
+}
 
 // maxPins bounds the pins of one item.
 const maxPins = 1 << 20
