@@ -28,10 +28,11 @@ var rules = map[string]struct {
 	"policy/unit":        {ours: "policy", pure: true},
 	"policy/selinux":     {pure: true},
 	"protocol":           {pure: true},
-	"storage":            {others: "github.com/google/btree go.etcd.io/bbolt golang.org/x/sys"},
+	"storage":            {others: "github.com/google/btree golang.org/x/sys"},
+	"storage/disk":       {ours: "storage", others: "go.etcd.io/bbolt golang.org/x/sys"},
 	"avc":                {ours: "policy", others: "github.com/hashicorp/golang-lru/v2"},
 	"mac":                {ours: "policy policy/cnp avc", others: "github.com/opencontainers/selinux golang.org/x/sys"},
-	"engine":             {ours: "policy avc mac storage"},
+	"engine":             {ours: "policy avc mac storage storage/disk"},
 	"engine/enginetest":  {ours: "policy avc mac storage engine"},
 	"server":             {ours: "policy policy/cnp avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd"},
 	"server/vmtest":      {ours: "policy internal/chat", others: "golang.org/x/sys"},
@@ -39,7 +40,7 @@ var rules = map[string]struct {
 	"internal/debpolicy": {},
 	"internal/testca":    {},
 	"bench":              {ours: "policy avc mac storage engine protocol server internal/testca bench/load bench/rig bench/differ", others: "golang.org/x/sys"},
-	"":                   {ours: "policy policy/cnp policy/unit policy/selinux avc mac storage engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
+	"":                   {ours: "policy policy/cnp policy/unit policy/selinux avc mac storage storage/disk engine protocol server", others: "github.com/spf13/pflag golang.org/x/sys"},
 }
 
 var impure = []string{"os", "net", "syscall", "unsafe", "time"}
