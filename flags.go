@@ -36,6 +36,8 @@ type options struct {
 	help     bool
 	versionQ bool
 
+	data dataFlags
+
 	tuning        server.Tuning // of -o
 	chunkMaxGiven bool          // slab_chunk_max was among them
 	slabSizes     string        // slab_sizes as it was given
@@ -91,6 +93,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&s.NoWatch, "disable-watch", "W", false, "disable the watch command")
 
 	addTLSFlag(f, &s.TLS)
+	addDataFlags(f, &o.data)
 	f.StringArrayVarP(&r.extended, "extended", "o", nil, "comma separated list of extended options, see below; repeatable (`list`)")
 
 	f.StringVar(&r.macMode, "mac", "auto", "who decides: auto, kernel, policy or off (`mode`)")
@@ -176,6 +179,9 @@ func (o *options) finish(r *rawFlags) error {
 		return err
 	}
 	s.Tuning = &o.tuning
+	if err := o.data.finish(); err != nil {
+		return err
+	}
 	return o.access(r)
 }
 

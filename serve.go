@@ -99,6 +99,12 @@ func serve(o *options) error {
 	defer store.Close()
 	eng := engine.New(engine.Config{Store: store, Monitor: mon, DenyError: o.deny, NoCAS: o.server.NoCAS})
 
+	data, err := openData(o, eng, log)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+
 	o.server.PortFile = os.Getenv("MEMCACHED_PORT_FILENAME")
 	srv, err := server.New(eng, mon, &o.server, log)
 	if refused := refusedTLS(err); refused != err {

@@ -37,6 +37,9 @@ func (e *Secured) lookup(w *Worker, c *Call) (sh *storage.Shard, it storage.Item
 		sh = e.store.Lock(h)
 		it = w.find(sh, h, c.Key)
 		if it.Nil() {
+			if c.Op == OpDelete {
+				sh.Forget(0, c.Key)
+			}
 			sh.Unlock()
 			return nil, it, ad, Miss
 		}
@@ -61,6 +64,16 @@ func (e *Secured) lookup(w *Worker, c *Call) (sh *storage.Shard, it storage.Item
 
 // Delete implements Interface.
 func (e *Secured) Delete(w *Worker, c *Call) Status {
+	if st, ok := e.resume(c); ok {
+		return st
+	}
+	if e.refuses() {
+		return Failed
+	}
+	return e.settle(w, c, e.remove(w, c))
+}
+
+func (e *Secured) remove(w *Worker, c *Call) Status {
 	sh, it, ad, st := e.lookup(w, c)
 	switch st {
 	case OK:
@@ -70,6 +83,9 @@ func (e *Secured) Delete(w *Worker, c *Call) Status {
 		w.counters.DeleteMisses++
 		return e.denial(c)
 	default:
+		if d := e.data; d != nil && d.awaitLoad(w, c) {
+			return Pending
+		}
 		w.counters.DeleteMisses++
 		return st
 	}
@@ -118,11 +134,22 @@ func (e *Secured) invalidate(w *Worker, c *Call, sh *storage.Shard, it storage.I
 	if o.SetCAS {
 		it.SetCAS(o.NewCAS)
 	}
+	sh.Changed(it)
 	return OK
 }
 
 // Touch implements Interface.
 func (e *Secured) Touch(w *Worker, c *Call) Status {
+	if st, ok := e.resume(c); ok {
+		return st
+	}
+	if e.refuses() {
+		return Failed
+	}
+	return e.settle(w, c, e.touch(w, c))
+}
+
+func (e *Secured) touch(w *Worker, c *Call) Status {
 	sh, it, ad, st := e.lookup(w, c)
 	if st == Pending {
 		return Pending
@@ -148,6 +175,16 @@ func (e *Secured) Touch(w *Worker, c *Call) Status {
 
 // Arith implements Interface.
 func (e *Secured) Arith(w *Worker, c *Call) Status {
+	if st, ok := e.resume(c); ok {
+		return st
+	}
+	if e.refuses() {
+		return Failed
+	}
+	return e.settle(w, c, e.count(w, c))
+}
+
+func (e *Secured) count(w *Worker, c *Call) Status {
 	hits, misses := &w.counters.IncrHits, &w.counters.IncrMisses
 	if c.Op == OpDecr {
 		hits, misses = &w.counters.DecrHits, &w.counters.DecrMisses
@@ -206,7 +243,7 @@ func (e *Secured) arithNew(w *Worker, c *Call) Status {
 			sh := e.store.Lock(h)
 			if it, _ := sh.Find(h, 0, c.Key, w.now); !it.Nil() {
 				sh.Unlock()
-				return e.Arith(w, c)
+				return e.count(w, c)
 			}
 			var it storage.Item
 			if it, st = e.create(w, c, sh, h, label, strconv.AppendUint(buf[:0], c.Opt.Initial, 10), 0); st == Stored {
@@ -264,6 +301,7 @@ func (e *Secured) arith(w *Worker, c *Call, sh *storage.Shard, it storage.Item, 
 	}
 	e.storeCAS(c)
 	it.SetCAS(c.NewCAS)
+	sh.Changed(it)
 	if c.Opt != nil {
 		w.look(c, it)
 		w.times(sh, c, it)

@@ -177,6 +177,8 @@ type Interface interface {
 	// from Background; StatsLabels shows ssid only labels with getattr.
 	StatsMac(emit func(name, value string))
 	StatsLabels(c *Call, emit func(name, value string))
+	// StatsData does so with what is known of the data file.
+	StatsData(emit func(name, value string))
 	// NewDump begins a listing of items, and Dump goes on with it: it gives at most
 	// 256 items to emit, until that returns false, and reports whether there are
 	// more. Hidden says whether items exist under a prefix that the client may not
@@ -193,8 +195,8 @@ type Interface interface {
 	Known(w *Worker, c *Call)
 	// DeletePrefix removes the items whose keys begin with prefix and on which the
 	// call's client has remove, and returns their number. It is slow and is called
-	// from Background.
-	DeletePrefix(c *Call, prefix []byte) uint64
+	// from Background. ok is false when that is not kept: the disk has failed.
+	DeletePrefix(c *Call, prefix []byte) (removed uint64, ok bool)
 	// NewWatcher returns what decides which events the client at p is shown. p
 	// keeps its socket open until the watcher is closed.
 	// Guarded runs fn, on a goroutine that is no event loop, so that the numbers of

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type flush struct {
 	peer   *mac.Peer
 	done   bool        // executed; kept while an older one is pending
 	gone   bool        // replaced by a newer one of the same subject
+	lost   bool        // a label could not be flushed: the disk has failed
 	timer  *time.Timer // of a delayed one
 }
 
@@ -44,6 +46,9 @@ func (e *Secured) Flush(w *Worker, c *Call) Status {
 	if st := e.Authorize(w, c); st != OK {
 		return st
 	}
+	if e.refuses() {
+		return Failed
+	}
 	w.counters.CmdFlush++
 	f := &flush{issued: w.now, due: w.now, ssid: c.Client.ssid, peer: c.Client.Peer}
 	if c.Exptime > 0 {
@@ -52,13 +57,50 @@ func (e *Secured) Flush(w *Worker, c *Call) Status {
 	}
 	if f.due > w.now {
 		e.flushes.add(f)
-		return OK
+		if !e.alwaysSynced() {
+			return OK
+		}
+		return e.background(w, c, func() Status {
+			if e.data.Barrier() != nil {
+				return Failed
+			}
+			return OK
+		})
 	}
 	f.due = w.now
-	return e.Background(w, c, func() {
+	return e.background(w, c, func() Status {
 		e.flushes.add(f)
 		e.flushes.runDue(f.due)
+		if e.flushes.isLost(f) {
+			return Failed
+		}
+		return OK
 	})
+}
+
+// isLost says whether the disk has failed while f was executed.
+func (l *flushList) isLost(f *flush) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return f.lost
+}
+
+// keep has the delayed flushes written to the data file, if there is one. l.mu is
+// held.
+func (l *flushList) keep() {
+	if d := l.eng.data; d != nil {
+		d.keepPending(l.text())
+	}
+}
+
+// text is the delayed flushes as a data file has them, a line each. l.mu is held.
+func (l *flushList) text() (text []byte) {
+	for _, f := range l.list {
+		if f.due > f.issued && !f.done {
+			text = fmt.Appendf(text, "%d %d %s\n", f.issued, f.due, l.eng.mon.SIDs().String(f.ssid))
+		}
+	}
+	return text
 }
 
 // add lists a flush, and arms a timer for one that is delayed.
@@ -84,6 +126,7 @@ func (l *flushList) add(f *flush) {
 	if len(l.list) < n {
 		clear(l.list[len(l.list):n])
 	}
+	l.keep()
 	if f.due > f.issued {
 		f.timer = time.AfterFunc(time.Duration(f.due-f.issued)*time.Second, func() { l.fire(f) })
 	}
@@ -141,6 +184,7 @@ func (l *flushList) finish(f *flush) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f.done = true
+	defer l.keep()
 	pending := false
 	keep := l.list[:0]
 	for _, f := range l.list {
@@ -161,9 +205,10 @@ func (l *flushList) finish(f *flush) {
 // where a newer flush has taken f's place.
 func (l *flushList) execute(f *flush, newer []*flush) {
 	e := l.eng
+	var labels []avc.SID
 	for _, label := range e.labelsInUse() {
 		if e.off {
-			e.store.FlushLabel(uint32(label), f.due)
+			labels = append(labels, label)
 			continue
 		}
 		if l.replaced(f, label, newer) {
@@ -171,9 +216,14 @@ func (l *flushList) execute(f *flush, newer []*flush) {
 		}
 		v := e.judge(f.ssid, label, avc.ClassItem, avc.Remove)
 		if v.Allowed {
-			e.store.FlushLabel(uint32(label), f.due)
+			labels = append(labels, label)
 		}
 		e.auditOff(f.peer, f.ssid, label, v, OpFlush)
+	}
+	if err := e.flushLabels(labels, f.due); err != nil {
+		l.mu.Lock()
+		f.lost = true
+		l.mu.Unlock()
 	}
 }
 

@@ -9,6 +9,13 @@ import (
 
 // Get implements Interface.
 func (e *Secured) Get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
+	if c.Op != OpGet && e.data != nil && c.changes() {
+		return e.getChanging(w, c, dst)
+	}
+	return e.get(w, c, dst)
+}
+
+func (e *Secured) get(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 	if c.Op != OpGet && c.Op != OpGat {
 		return e.metaGet(w, c, dst)
 	}

@@ -9,17 +9,27 @@ import (
 
 // job is work of one call on a helper goroutine.
 type job struct {
-	done atomic.Bool
+	status Status // what fn has returned, once done
+	done   atomic.Bool
 }
 
 // Background implements Interface. At most cap(e.jobs) run at once; the others
 // wait for their turn, each parking only its own connection.
 func (e *Secured) Background(w *Worker, c *Call, fn func()) Status {
+	return e.background(w, c, func() Status {
+		fn()
+		return OK
+	})
+}
+
+// background is Background for what may fail.
+func (e *Secured) background(w *Worker, c *Call, fn func() Status) Status {
 	r := c.waiting()
 	if r.job != nil {
 		if r.job.done.Load() {
+			st := r.job.status
 			r.job = nil
-			return OK
+			return st
 		}
 		r.parked = true
 		return Pending
@@ -32,7 +42,7 @@ func (e *Secured) Background(w *Worker, c *Call, fn func()) Status {
 	ep := e.announce()
 	go func() {
 		e.jobs <- struct{}{}
-		fn()
+		j.status = fn()
 		<-e.jobs
 		if ep != nil {
 			ep.Close()

@@ -163,11 +163,17 @@ func (e *Secured) Relabel(w *Worker, c *Call) Status {
 	if e.off {
 		return Disabled
 	}
+	if st, ok := e.resume(c); ok {
+		return st
+	}
+	if e.refuses() {
+		return Failed
+	}
 	st := e.relabel(w, c)
 	if st != Pending && c.retry != nil {
 		c.retry.release(e.mon)
 	}
-	return st
+	return e.settle(w, c, st)
 }
 
 func (e *Secured) relabel(w *Worker, c *Call) Status {

@@ -638,7 +638,7 @@ func (m *machine) prefix(d *enginetest.Driver, who int) {
 		return engine.OK
 	})
 	m.counts["prefix"]++
-	if n := m.eng.DeletePrefix(c, []byte(prefix)); n != uint64(len(keys)) {
+	if n, _ := m.eng.DeletePrefix(c, []byte(prefix)); n != uint64(len(keys)) {
 		m.fail("expected %d items to go, found %d", len(keys), n)
 	}
 	for _, key := range keys {

@@ -37,6 +37,9 @@ func (e *Secured) auditOff(peer *mac.Peer, ssid, target avc.SID, v mac.Verdict, 
 // labelsInUse lists the labels that have items.
 func (e *Secured) labelsInUse() []avc.SID {
 	var ls []avc.SID
+	if e.data != nil {
+		ls = e.data.unloaded()
+	}
 	e.store.Labels(func(label uint32, st storage.LabelStats) bool {
 		if st.Items > 0 {
 			ls = append(ls, avc.SID(label))

@@ -18,7 +18,10 @@ type found struct {
 // DeletePrefix implements Interface. Items are found in batches; each is looked up
 // again under its shard's lock before it goes, so that one which has another label
 // by then stays.
-func (e *Secured) DeletePrefix(c *Call, prefix []byte) (removed uint64) {
+func (e *Secured) DeletePrefix(c *Call, prefix []byte) (removed uint64, ok bool) {
+	if d := e.data; d != nil {
+		<-d.loaded
+	}
 	cur := storage.Cursor{Prefix: prefix, Now: e.Clock()}
 	verdicts := map[avc.SID]mac.Verdict{}
 	seq := e.mon.Generation().Seq
@@ -43,12 +46,18 @@ func (e *Secured) DeletePrefix(c *Call, prefix []byte) (removed uint64) {
 				verdicts[f.label] = v
 				e.auditOff(c.Client.Peer, c.Client.ssid, f.label, v, OpDeletePrefix)
 			}
+			if e.refuses() {
+				return removed, false
+			}
 			if v.Allowed && e.removeIf(keys[f.start:f.end], f.label) {
 				removed++
 			}
 		}
 	}
-	return removed
+	if e.alwaysSynced() && e.data.Barrier() != nil {
+		return removed, false
+	}
+	return removed, true
 }
 
 // removeIf removes the item of a key if it still has the label.
@@ -57,7 +66,7 @@ func (e *Secured) removeIf(key []byte, label avc.SID) bool {
 	sh := e.store.Lock(h)
 	defer sh.Unlock()
 	it, _ := sh.Find(h, 0, key, e.Clock())
-	if it.Nil() || avc.SID(it.Label()) != label {
+	if it.Nil() || avc.SID(it.Label()) != label || e.refuses() {
 		return false
 	}
 	sh.Remove(h, it)

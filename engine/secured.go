@@ -52,6 +52,7 @@ type Secured struct {
 	flushes   flushList
 	evictions evictions
 	jobs      chan struct{} // bounds Background
+	data      *Data         // nil: nothing is kept; set before the engine is used
 }
 
 var _ Interface = (*Secured)(nil)

@@ -22,6 +22,9 @@ func (e *Secured) NewWorker(wake func()) *Worker {
 // Disconnect implements Interface.
 func (e *Secured) Disconnect(w *Worker, cl *Client, c *Call) {
 	e.Abort(w, c)
+	if r := c.retry; r != nil && r.kept != nil {
+		e.unpin(c)
+	}
 	sids := e.mon.SIDs()
 	if r := c.retry; r != nil {
 		r.parked = false

@@ -120,6 +120,16 @@ func (w *Worker) countRefused(c *Call, why Status) {
 // StoreRefused implements Interface: what memcached does to avoid that a stale
 // value outlives a set that failed.
 func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
+	if st, ok := e.resume(c); ok {
+		return st
+	}
+	if e.refuses() {
+		return Failed
+	}
+	return e.settle(w, c, e.storeRefused(w, c, why))
+}
+
+func (e *Secured) storeRefused(w *Worker, c *Call, why Status) Status {
 	if why == Denied {
 		return e.storeOnce(w, c, true)
 	}
@@ -161,12 +171,18 @@ func (e *Secured) StoreRefused(w *Worker, c *Call, why Status) Status {
 
 // Store implements Interface.
 func (e *Secured) Store(w *Worker, c *Call) Status {
-	st := e.storeOnce(w, c, false)
+	if st, ok := e.resume(c); ok {
+		return st
+	}
+	st := Failed
+	if !e.refuses() {
+		st = e.storeOnce(w, c, false)
+	}
 	if st == Pending {
 		return Pending
 	}
 	e.Abort(w, c) // what was not linked goes back
-	return st
+	return e.settle(w, c, st)
 }
 
 // storeOnce decides and executes a store. lost says that its value has been

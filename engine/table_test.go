@@ -240,7 +240,7 @@ func execute(t *testing.T, eng *engine.Secured, d *enginetest.Driver, op engine.
 	case engine.OpDeletePrefix:
 		return d.Run(func(w *engine.Worker, c *engine.Call) engine.Status {
 			eng.Known(w, c)
-			if eng.DeletePrefix(c, []byte(key)) > 0 {
+			if n, _ := eng.DeletePrefix(c, []byte(key)); n > 0 {
 				return engine.OK
 			}
 			return engine.Miss

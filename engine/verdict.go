@@ -32,12 +32,14 @@ type retry struct {
 	explain *explanation
 	context avc.SID // canonical SID of Call.Context in generation seq; retained
 	bad     Status  // why Call.Context has none: BadContext, or Denied; else Failed
+	kept    *kept   // the result of a call that waits for the disk
+	loads   bool    // the call waits for the data file to be loaded
 }
 
 // Reset prepares the call for the next request of its client. It runs for every
 // request: field by field is a third of the cost of assigning a whole Call.
 func (c *Call) Reset() {
-	if r := c.retry; r != nil && (r.n != 0 || r.tries != 0 || r.asked != 0 || r.job != nil) {
+	if r := c.retry; r != nil && (r.n != 0 || r.tries != 0 || r.asked != 0 || r.job != nil || r.kept != nil) {
 		*r = retry{}
 	}
 	c.Op, c.Form, c.WithCAS = OpNone, FormNone, false
@@ -106,6 +108,16 @@ func (r *retry) deliver(w *Worker, m *answer) bool {
 	if r == nil || !r.parked {
 		return false
 	}
+	if m.written || r.kept != nil || r.loads {
+		if !m.written || r.kept == nil && !r.loads {
+			return false
+		}
+		if r.kept != nil {
+			r.kept.done, r.kept.lost = true, m.lost
+		}
+		r.loads, r.parked = false, false
+		return true
+	}
 	if m.job != nil {
 		if m.job != r.job {
 			return false
@@ -136,7 +148,7 @@ func (r *retry) deliver(w *Worker, m *answer) bool {
 
 // discard drops an answer that nobody waits for any more.
 func (w *Worker) discard(m *answer) {
-	if m.job == nil && m.q.Kind == mac.AskContext && m.a.SID != 0 {
+	if m.job == nil && !m.written && m.q.Kind == mac.AskContext && m.a.SID != 0 {
 		w.eng.mon.SIDs().Release(m.a.SID)
 	}
 }

@@ -46,6 +46,9 @@ type answer struct {
 	q   mac.Question
 	a   mac.Answer
 	job *job
+	// written: what the call waits for is on the disk, or, with lost, is not; or the
+	// data file has been loaded.
+	written, lost bool
 }
 
 type inbox struct {
@@ -131,7 +134,7 @@ func (w *Worker) Drain(find func(tag uint64) *Call, retry func(tag uint64)) {
 	w.inbox.mu.Unlock()
 	for i := range msgs {
 		m := &msgs[i]
-		if m.job == nil {
+		if m.job == nil && !m.written {
 			w.learn(m)
 		}
 		c := find(m.tag)

@@ -48,6 +48,7 @@ const (
 	StatsSizes
 	StatsMac    // who decides, and how often: ours
 	StatsLabels // items by label: ours
+	StatsData   // the data file: ours
 
 	WatchStreams // Streams
 
@@ -90,6 +91,7 @@ var actionNames = [...]string{
 	StatsSizes:             "stats sizes",
 	StatsMac:               "stats mac",
 	StatsLabels:            "stats labels",
+	StatsData:              "stats data",
 	WatchStreams:           "watch",
 	SetExtstore:            "extstore",
 }

@@ -283,6 +283,8 @@ func parseStats(args [][]byte) (a Admin, reply string) {
 		a.Action = StatsMac
 	case string(what) == "labels":
 		a.Action = StatsLabels
+	case string(what) == "data":
+		a.Action = StatsData
 	default:
 		return a, ReplyError
 	}

@@ -294,6 +294,8 @@ func ParseStatKey(key []byte) (a Admin, ok bool) {
 		a.Action = StatsMac
 	case string(key) == "labels":
 		a.Action = StatsLabels
+	case string(key) == "data":
+		a.Action = StatsData
 	default:
 		return a, false
 	}

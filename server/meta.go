@@ -242,6 +242,9 @@ func (l *loop) metaArithmetic(c *conn, r *protocol.Request) outcome {
 	return done
 }
 
+// notKept stands for the number of items removed when the disk has failed.
+const notKept = ^uint64(0)
+
 // deletePrefix serves mdp <prefix>, which is ours: HD and how many items it has
 // removed. What the client may not remove stays, and is not told of.
 func (l *loop) deletePrefix(c *conn, r *protocol.Request) outcome {
@@ -250,7 +253,10 @@ func (l *loop) deletePrefix(c *conn, r *protocol.Request) outcome {
 		l.eng.Known(l.worker, &c.call)
 		n, client, prefix := new(uint64), c.client, bytes.Clone(r.Key)
 		fn := l.srv.helper(func() {
-			*n = l.eng.DeletePrefix(&engine.Call{Client: &client, Op: engine.OpDeletePrefix}, prefix)
+			var kept bool
+			if *n, kept = l.eng.DeletePrefix(&engine.Call{Client: &client, Op: engine.OpDeletePrefix}, prefix); !kept {
+				*n = notKept
+			}
 		})
 		c.removed, c.stage = n, 1
 		if st := l.eng.Background(l.worker, &c.call, fn); st == engine.Pending {
@@ -258,6 +264,10 @@ func (l *loop) deletePrefix(c *conn, r *protocol.Request) outcome {
 		}
 	} else if st := l.eng.Background(l.worker, &c.call, nil); st == engine.Pending {
 		return park
+	}
+	if *c.removed == notKept {
+		c.removed = nil
+		return l.answer(r, replyFailed)
 	}
 	l.worker.CountDeletes(*c.removed)
 	l.out = append(l.out, "HD "...)

@@ -64,6 +64,7 @@ var statsOps = map[protocol.Action]engine.Op{
 	protocol.StatsExtstore: engine.OpStats,
 	protocol.StatsMac:      engine.OpStatsMac,
 	protocol.StatsLabels:   engine.OpStatsLabels,
+	protocol.StatsData:     engine.OpStats,
 
 	protocol.StatsDetailOn:   engine.OpConfig,
 	protocol.StatsDetailOff:  engine.OpConfig,
@@ -174,6 +175,8 @@ func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client, 
 		}
 	case protocol.StatsLabels:
 		s.eng.StatsLabels(&engine.Call{Client: client, Op: engine.OpStatsLabels}, j.str)
+	case protocol.StatsData:
+		s.eng.StatsData(j.str)
 	}
 	j.end()
 }

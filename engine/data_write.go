@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"sememcached/avc"
+	"sememcached/storage"
+	"sememcached/storage/disk"
+)
+
+// rewriting is how far the log has been written anew. Items are written again
+// shard by shard, in turn, so that the log before the oldest beginning of a shard's
+// turn can be dropped.
+type rewriting struct {
+	at      storage.Rewriter
+	begins  uint64   // the segment in which the present shard's turn began; 0: not begun
+	begun   []uint64 // by shard: the segment in which its last whole turn began
+	dropped uint64   // segments before it are gone
+	strays  uint64   // segments before it hold items that the store does not; 0: none
+	off     bool     // not any more: the store does not hold what the file does
+	live    int64    // bytes that the log would have if everything were written once
+	counted time.Time
+}
+
+// The log is written anew when it is longer than twice what is live and some
+// more, as much as rewritePace times what changes.
+const (
+	logSlack    = 64 << 20
+	rewritePace = 3
+	rewriteStep = 256 << 10 // at least
+)
+
+// commit writes what waits. It returns why the file is closed for good, or nil.
+func (d *Data) commit() error {
+	if err := d.Err(); err != nil {
+		return err
+	}
+	e, b := d.eng, &d.batch
+	now := e.Clock()
+	d.journal.Tick(now)
+	seq := uint64(0)
+	if d.epoch != nil {
+		// Records that were made until now name labels of this generation or an older one.
+		seq = e.mon.Generation().Seq
+	}
+	began := time.Now()
+	b.Reset()
+	d.putFlushes()
+	d.journal.Take(d.add)
+	changed := b.Bytes()
+	d.rewriteSome(now, changed)
+	if d.epoch != nil {
+		d.epoch.Observe(seq)
+	}
+	b.Unclean = d.unclean && !b.Empty()
+	if b.Empty() {
+		d.n.oldest.Store(0)
+		d.journal.Written(true)
+		return nil
+	}
+	b.CAS, b.Time = e.store.CAS(), began.UnixMilli()
+	d.n.oldest.Store(began.Add(-d.cfg.Interval).UnixNano())
+	seg, err := d.file.Commit(b)
+	if err != nil {
+		d.fail(err)
+		return d.Err()
+	}
+	d.unclean = d.unclean && !b.Unclean
+	if seg.Bytes > 0 {
+		d.segments = append(d.segments, seg)
+		d.n.logBytes.Add(seg.Bytes)
+	}
+	d.drop()
+	d.n.segments.Store(int64(len(d.segments)))
+	d.n.count(b, time.Since(began))
+	d.n.oldest.Store(0)
+	d.journal.Written(true)
+	return nil
+}
+
+// add puts records into the batch, with the file's labels.
+func (d *Data) add(records []byte) {
+	var n uint32
+	var r storage.Record
+	for at := 0; at < len(records); n++ {
+		k, err := storage.ParseRecord(records[at:], &r)
+		if err != nil {
+			panic("engine: journal: " + err.Error())
+		}
+		at += k
+	}
+	own := d.batch.Append(records, n)
+	last, id := uint32(0), uint32(0)
+	for at := 0; at < len(own); {
+		k, _ := storage.ParseRecord(own[at:], &r)
+		if r.Kind == storage.RecordItem {
+			if id == 0 || r.Label != last {
+				last, id = r.Label, d.labelOf(avc.SID(r.Label)).id
+			}
+			storage.SetRecordLabel(own[at:], id)
+		}
+		at += k
+	}
+}
+
+// rewriteSome writes a part of the items anew if the log is too long.
+func (d *Data) rewriteSome(now uint32, changed int64) {
+	w := &d.rewrite
+	if d.load != nil || w.off {
+		return
+	}
+	if w.begun == nil {
+		w.begun = make([]uint64, d.eng.store.Shards())
+	}
+	if time.Since(w.counted) > time.Second {
+		st := d.eng.store.Stats()
+		w.live, w.counted = int64(st.Bytes), time.Now()
+	}
+	if d.n.logBytes.Load() <= 2*w.live+logSlack && w.strays == 0 {
+		return
+	}
+	budget := max(rewritePace*changed, rewriteStep)
+	for start := d.batch.Bytes(); d.batch.Bytes()-start < budget; {
+		if w.begins == 0 {
+			w.begins = d.file.Next()
+		}
+		shard := w.at.Shard
+		if d.journal.Rewrite(&w.at, now, d.add) {
+			w.begun[shard], w.begins = w.begins, 0
+			if w.at.Shard == 0 {
+				break // a round is enough for one batch
+			}
+		}
+	}
+	d.n.rewritten.Add(d.batch.Bytes() - changed)
+	horizon := w.begun[0]
+	for _, seq := range w.begun {
+		horizon = min(horizon, seq)
+	}
+	if horizon > w.dropped {
+		d.batch.Drop = horizon
+		d.dropLabels(horizon)
+	}
+}
+
+// drop takes note of what the commit has dropped.
+func (d *Data) drop() {
+	n := 0
+	for n < len(d.segments) && d.segments[n].Seq < d.batch.Drop && n < disk.DropMost {
+		d.n.logBytes.Add(-d.segments[n].Bytes)
+		n++
+	}
+	d.segments = d.segments[n:]
+	w := &d.rewrite
+	if len(d.segments) > 0 && d.segments[0].Seq < d.batch.Drop {
+		return // there was more than one transaction drops
+	}
+	w.dropped = max(w.dropped, d.batch.Drop)
+	if w.strays != 0 && w.dropped >= w.strays {
+		w.strays = 0
+		d.journal.NoStrays()
+		d.dropLoadLabels()
+	}
+}
+
+// fail closes the file for good. Under SyncAlways whatever is not on the disk is
+// undone first, and everything that would change something is refused from then on;
+// else the store goes on in memory.
+func (d *Data) fail(err error) {
+	if d.Err() != nil {
+		return
+	}
+	err = fmt.Errorf("data: nothing is kept any more: %w", err)
+	d.failed.Store(&err)
+	d.n.failures.Add(1)
+	how := "serving goes on from memory, and what changes is lost when the server ends"
+	if d.always {
+		how = "serving goes on from memory, and every change is refused"
+	}
+	d.log.Error("data: the file is closed for good: "+how, "file", d.cfg.Path, "error", err)
+	if d.always {
+		d.undo()
+	}
+	d.journal.Stop()
+	d.endLoad(err)
+	d.rewrite.off = true
+}
