@@ -15,7 +15,7 @@ APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev 
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
        $(shell command -v npm >/dev/null || echo nodejs npm) \
        netcat-openbsd strace gcc libc6-dev make zsh fish \
-       qemu-system-x86 netlabel-tools
+       qemu-system-x86 netlabel-tools redis-server
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
@@ -110,6 +110,7 @@ policy-long: deps-test ## Debian's policies at every version, 200,000 questions 
 
 soak: build policy-long ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
+	$(GO) run ./bench/crash -rounds 300 -log bench/runs/crash.log
 	$(GO) run ./bench/differential
 
 clean: ## remove what was built
