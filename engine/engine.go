@@ -118,9 +118,9 @@ type Interface interface {
 
 	// Hash is the hash of a key for Call.Hash and Prefetch.
 	Hash(key []byte) uint64
-	// Prefetch hints that Hash h will be looked up: stage 0 brings the index
-	// line, stage 1, some time later, the item's. Advisory.
-	Prefetch(h uint64, stage int)
+	// Prefetch hints that the keys of these hashes are about to be looked up.
+	// Advisory; best with tens of them.
+	Prefetch(hashes []uint64)
 
 	// Get serves OpGet, OpGat (which sets a new exptime), OpMetaGet and OpMetaDebug.
 	// A hit is appended

@@ -107,13 +107,7 @@ func (e *Secured) exptime(wire int64, now uint32) uint32 {
 func (e *Secured) Hash(key []byte) uint64 { return e.store.Hash(0, key) }
 
 // Prefetch implements Interface.
-func (e *Secured) Prefetch(h uint64, stage int) {
-	if stage == 0 {
-		e.store.PrefetchIndex(h)
-		return
-	}
-	e.store.PrefetchItem(h)
-}
+func (e *Secured) Prefetch(hashes []uint64) { e.store.Prefetch(hashes) }
 
 // Storage implements Interface.
 func (e *Secured) Storage() *storage.Store { return e.store }

@@ -54,7 +54,7 @@ func (l *loop) small(work []*conn) (rest []*conn) {
 				keys = l.scan(c.input, keys, hintKeys)
 			}
 		}
-		l.prefetch(keys)
+		l.eng.Prefetch(l.hashes[:keys])
 		for _, c := range work[:group] {
 			if c.large || l.runGuarded(c, l.budget) {
 				l.n.yields++
@@ -96,7 +96,7 @@ func (l *loop) large(work []*conn) (more []*conn) {
 			keys = l.scan(work[group].input, keys, hintKeys)
 			group++
 		}
-		l.prefetch(keys)
+		l.eng.Prefetch(l.hashes[:keys])
 		for _, c := range work[:group] {
 			if l.runGuarded(c, hintKeys) {
 				more = append(more, c)
@@ -127,17 +127,6 @@ func (l *loop) scan(input []byte, n, limit int) int {
 	return n
 }
 
-// prefetch brings the index lines of the first n hashes of this pass, then the
-// items.
-func (l *loop) prefetch(n int) {
-	for _, h := range l.hashes[:n] {
-		l.eng.Prefetch(h, 0)
-	}
-	for _, h := range l.hashes[:n] {
-		l.eng.Prefetch(h, 1)
-	}
-}
-
 // prefetchKeys is scan and prefetch for the keys of a long get line.
 func (l *loop) prefetchKeys(keys []byte) {
 	n := 0
@@ -145,7 +134,7 @@ func (l *loop) prefetchKeys(keys []byte) {
 		l.hashes[n] = l.eng.Hash(key)
 		n++
 	}
-	l.prefetch(n)
+	l.eng.Prefetch(l.hashes[:n])
 }
 
 // receive reads once from c, or takes what c has left over. It reports whether

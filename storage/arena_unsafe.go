@@ -14,15 +14,26 @@ type arena struct {
 	base  unsafe.Pointer
 	shift uint8
 	mem   []byte
+	whole []byte // the reservation that mem lies in
 }
 
+// hugePage is the size of a transparent huge page, which is that of hugePages pages:
+// pages 1 and 2 share one, 3 and 4 the next, and so on. Page 0 takes no part.
+const (
+	hugePages = 2
+	hugePage  = hugePages * pageSize
+)
+
+// newArena reserves size bytes such that page 1 is aligned to a huge page.
 func newArena(size int64) (*arena, error) {
-	mem, err := reserve(size)
+	whole, err := reserve(size + hugePage)
 	if err != nil {
 		return nil, err
 	}
-	a := &arena{base: unsafe.Pointer(unsafe.SliceData(mem)), mem: mem, shift: unitShift(size)}
-	return a, nil
+	first := uintptr(unsafe.Pointer(unsafe.SliceData(whole))) + pageSize
+	skip := int64(-first & (hugePage - 1))
+	mem := whole[skip : skip+size : skip+size]
+	return &arena{base: unsafe.Pointer(unsafe.SliceData(mem)), mem: mem, whole: whole, shift: unitShift(size)}, nil
 }
 
 // unitShift returns the logarithm of the smallest unit, at least 8 bytes, with

@@ -67,11 +67,8 @@ func BenchmarkStore(b *testing.B) {
 			for i := range keys {
 				keys[i] = benchKey(buf[i][:], r.Uint32N(benchItems))
 				hashes[i] = s.Hash(0, keys[i])
-				s.PrefetchIndex(hashes[i])
 			}
-			for _, h := range hashes {
-				s.PrefetchItem(h)
-			}
+			s.Prefetch(hashes[:])
 			for i, h := range hashes {
 				sh := s.Lock(h)
 				it, _ := sh.Find(h, 0, keys[i], 1)

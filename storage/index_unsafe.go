@@ -24,7 +24,7 @@ import (
 // grows bucket by bucket with the inserts that follow; those of the old
 // table below the frontier are empty, and their items are in the new one.
 //
-// Words are stored atomically, since PrefetchItem reads them without the lock.
+// Words are stored atomically, since Prefetch reads them without the lock.
 const (
 	bucketSlots = 12
 	bucketSize  = 64
@@ -81,13 +81,13 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// matches returns a mask with the high bit of byte i set where tag i of the
-// first eight, and of the last four, equals the tag. It may also mark the byte above a true
-// match; the caller compares the key anyway.
-func (b *bucket) matches(tag uint32) (first, last uint64) {
+// match returns a mask with the high bit of byte i set where tag i of the first
+// eight, w0 and w1, and of the last four, w2, equals the tag. It may also mark the byte
+// above a true match; the caller compares the key anyway.
+func match(tag, w0, w1, w2 uint32) (first, last uint64) {
 	pat := uint64(tag) * lowBits
-	x := (uint64(b[0]) | uint64(b[1])<<32) ^ pat
-	y := (uint64(b[2]) | uint64(^uint32(pat))<<32) ^ pat
+	x := (uint64(w0) | uint64(w1)<<32) ^ pat
+	y := (uint64(w2) | uint64(^uint32(pat))<<32) ^ pat
 	return (x - lowBits) &^ x & highBits, (y - lowBits) &^ y & highBits
 }
 
@@ -133,7 +133,7 @@ func (sh *Shard) lookup(h uint64, instance uint32, key []byte) uint32 {
 	tag := tagOf(h)
 	for i := t.home(h); ; i = t.after(i) {
 		b := t.bucket(i)
-		first, last := b.matches(tag)
+		first, last := match(tag, b[0], b[1], b[2])
 		for ; first != 0; first &= first - 1 {
 			if ref := b[firstRef+bits.TrailingZeros64(first)>>3]; ref != 0 && sh.same(ref, instance, key) {
 				return ref
@@ -252,8 +252,7 @@ func (sh *Shard) grow(n int) {
 func (sh *Shard) moveBucket(old, cur *table, home uint32) {
 	for slot := range bucketSlots {
 		if ref := old.bucket(home)[firstRef+slot]; ref != 0 {
-			prefetch(unsafe.Pointer(sh.s.arena.head(ref)))
-			prefetch(unsafe.Add(unsafe.Pointer(sh.s.arena.head(ref)), 64))
+			prefetchItem(unsafe.Pointer(sh.s.arena.head(ref)), headerSize+64)
 		}
 	}
 	for i := home; ; i = old.after(i) {
@@ -278,7 +277,7 @@ func (sh *Shard) moveBucket(old, cur *table, home uint32) {
 }
 
 // retired keeps the memory of tables that were outgrown. It is not unmapped,
-// because PrefetchItem may still be reading it; shards that grow later take it.
+// because Prefetch may still be reading it; shards that grow later take it.
 type retired struct {
 	// waste counts the tables in free that still have memory. Giving it back takes a system
 	// call that may interrupt other processors, so that it waits until no lock is held.
@@ -350,38 +349,40 @@ func (r *retired) close() error {
 	return err
 }
 
-// PrefetchIndex asks the processor for the part of the hash index where an item
-// of hash h would be. It takes no lock and changes nothing.
-func (s *Store) PrefetchIndex(h uint64) {
-	ix := &s.shard(h).index
-	t := ix.route(h)
-	prefetch(unsafe.Pointer(t.bucket(t.home(h))))
-}
-
-// PrefetchItem asks the processor for the items that hash h may belong to. It takes no
-// lock and changes nothing; call it some time after PrefetchIndex.
-func (s *Store) PrefetchItem(h uint64) {
-	ix := &s.shard(h).index
-	t := ix.route(h)
-	b := t.bucket(t.home(h))
-	var c bucket
-	for w := range 3 {
-		c[w] = atomic.LoadUint32(&b[w])
+// Prefetch asks the processor for what a look-up of each of the hashes will
+// touch: the lines of the hash index first, then those of the items that they
+// lead to. It takes no lock and changes nothing. It is best called with tens of
+// hashes, whose lines then come side by side, right before the look-ups.
+func (s *Store) Prefetch(hashes []uint64) {
+	for _, h := range hashes {
+		t := s.shard(h).index.route(h)
+		prefetch(unsafe.Pointer(t.bucket(t.home(h))))
 	}
-	first, last := c.matches(tagOf(h))
-	for ; first != 0; first &= first - 1 {
-		s.prefetchRef(atomic.LoadUint32(&b[firstRef+bits.TrailingZeros64(first)>>3]))
-	}
-	for ; last != 0; last &= last - 1 {
-		s.prefetchRef(atomic.LoadUint32(&b[firstRef+8+bits.TrailingZeros64(last)>>3]))
+	for _, h := range hashes {
+		t := s.shard(h).index.route(h)
+		b := t.bucket(t.home(h))
+		first, last := match(tagOf(h), atomic.LoadUint32(&b[0]), atomic.LoadUint32(&b[1]), atomic.LoadUint32(&b[2]))
+		for ; first != 0; first &= first - 1 {
+			s.prefetchRef(atomic.LoadUint32(&b[firstRef+bits.TrailingZeros64(first)>>3]))
+		}
+		for ; last != 0; last &= last - 1 {
+			s.prefetchRef(atomic.LoadUint32(&b[firstRef+8+bits.TrailingZeros64(last)>>3]))
+		}
 	}
 }
 
+// prefetchRef asks for as much of an item as its size class may fill, up to
+// prefetchReach: of a longer copy the processor guesses the rest in time.
 func (s *Store) prefetchRef(ref uint32) {
 	if ref == 0 {
 		return
 	}
-	p := unsafe.Pointer(s.arena.head(ref))
-	prefetch(p)
-	prefetch(unsafe.Add(p, 64))
+	reach := uintptr(prefetchReach)
+	if ref < s.runBase {
+		reach = uintptr(s.reach[s.owner[s.pageOf(ref)].Load()])
+	}
+	prefetchItem(unsafe.Pointer(s.arena.head(ref)), reach)
 }
+
+// prefetchReach is the last byte of an item that is prefetched.
+const prefetchReach = 1279

@@ -16,3 +16,7 @@ func commit([]byte) error { return nil }
 func discard([]byte) {}
 
 func release([]byte) error { return nil }
+
+func wantHugePages([]byte) {}
+
+func populate([]byte) {}

@@ -18,10 +18,14 @@ type pool struct {
 	waste    atomic.Int32 // len(cooling): memory to give back when no shard is locked
 	scarce   atomic.Bool  // three quarters of the limit are mapped
 
+	helpers sync.WaitGroup
+
 	mu        sync.Mutex
 	limit     int64    // bytes that may be mapped
 	mapped    int64    // bytes of pages and runs, in use or idle
 	fresh     uint32   // pages from here on were never used; page 0 never is
+	usable    uint32   // pages from here on are not mapped
+	readying  bool     // a helper maps those that follow
 	idle      []uint32 // unused pages that are still mapped
 	cold      []uint32 // unused pages whose memory went back
 	cooling   []uint32 // unused pages whose memory is going back, and not counted
@@ -66,16 +70,49 @@ func (p *pool) takePage(over int64) (page uint32, ok bool) {
 		p.cold = p.cold[:n-1]
 	case int64(p.fresh+1)*pageSize <= p.pageArea:
 		page = p.fresh
-		if commit(p.page(page)) != nil {
-			return 0, false
+		if page >= p.usable {
+			if commit(p.hugePage(page)) != nil {
+				return 0, false
+			}
+			p.usable = page + hugePages
 		}
 		p.fresh++
+		p.readyNext()
 	default:
 		return 0, false
 	}
 	p.count(pageSize)
 	p.inUse++
 	return page, true
+}
+
+// hugePage returns the memory of the pages that begin with page lo and share a huge page, as
+// far as there are any.
+func (p *pool) hugePage(lo uint32) []byte {
+	return p.a.mem[int64(lo)*pageSize : min(int64(lo+hugePages)*pageSize, p.pageArea)]
+}
+
+// readyNext makes another goroutine get the next huge page from the system: to clear 2 MiB takes
+// longer than a lock may be held. Who comes before it is ready takes it as it is.
+func (p *pool) readyNext() {
+	lo := p.usable
+	if p.readying || p.fresh != lo || int64(lo+hugePages)*pageSize > p.pageArea || p.mapped+pageSize+hugePage > p.limit {
+		return
+	}
+	p.readying = true
+	p.helpers.Go(func() {
+		mem := p.hugePage(lo)
+		ok := commit(mem) == nil
+		if ok {
+			populate(mem)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.readying = false
+		if ok {
+			p.usable = max(p.usable, lo+hugePages)
+		}
+	})
 }
 
 // page returns the memory of a page.

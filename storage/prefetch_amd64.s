@@ -5,3 +5,16 @@ TEXT ·prefetch(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	PREFETCHT0 (AX)
 	RET
+
+// func prefetchItem(p unsafe.Pointer, last uintptr)
+TEXT ·prefetchItem(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ last+8(FP), DX
+	ADDQ AX, DX
+line:
+	PREFETCHT0 (AX)
+	ADDQ $64, AX
+	CMPQ AX, DX
+	JCS  line
+	PREFETCHT0 (DX)
+	RET

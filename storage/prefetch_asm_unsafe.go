@@ -9,3 +9,8 @@ import "unsafe"
 //
 //go:noescape
 func prefetch(p unsafe.Pointer)
+
+// prefetchItem asks for the lines from p to p+last.
+//
+//go:noescape
+func prefetchItem(p unsafe.Pointer, last uintptr)

@@ -6,3 +6,6 @@ import "unsafe"
 
 // prefetch does nothing where no instruction is known.
 func prefetch(unsafe.Pointer) {}
+
+// prefetchItem does nothing either.
+func prefetchItem(unsafe.Pointer, uintptr) {}

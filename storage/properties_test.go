@@ -21,8 +21,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	for name, fn := range map[string]func(){
 		"get hit": func() {
 			h := s.Hash(0, key)
-			s.PrefetchIndex(h)
-			s.PrefetchItem(h)
+			s.Prefetch([]uint64{h})
 			sh := s.Lock(h)
 			it, _ := sh.Find(h, 0, key, 2)
 			sh.Hit(it, 2)

@@ -133,8 +133,7 @@ func (w *worker) step() {
 	if w.r.IntN(4) == 0 {
 		spec.Exptime = now + w.r.Uint32N(4)
 	}
-	w.s.PrefetchIndex(h)
-	w.s.PrefetchItem(h)
+	w.s.Prefetch([]uint64{h})
 	switch w.r.IntN(20) {
 	default:
 		sh := w.s.Lock(h)

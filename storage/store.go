@@ -38,6 +38,7 @@ type Store struct {
 	runOver     int64 // bytes that runs may take though the limit is reached
 	pages       []page
 	owner       []atomic.Uint32 // class of a page, plus one
+	reach       [256]uint16     // last byte of an item to prefetch, by owner
 	pool        pool
 	retired     retired
 	labels      labels
@@ -76,11 +77,12 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s.runBase = s.arena.ref(pageArea)
+	wantHugePages(s.arena.mem[pageSize:pageArea])
 	s.sizes = newSizes(s.arena.unit())
 	s.pages = make([]page, pageArea/pageSize)
 	s.owner = make([]atomic.Uint32, pageArea/pageSize)
 	s.pool = pool{
-		a: s.arena, pageArea: pageArea, limit: cfg.Limit, fresh: 1, committed: pageArea,
+		a: s.arena, pageArea: pageArea, limit: cfg.Limit, fresh: 1, usable: 1, committed: pageArea,
 		holes: []extent{{0, uint32(runArea / grain)}},
 	}
 	s.retired.free = make(map[uint32][]*table)
@@ -98,6 +100,9 @@ func New(cfg Config) (*Store, error) {
 		c := &s.classes[i]
 		c.s, c.id = s, uint8(i)
 		c.chunk, c.units, c.perPage = s.sizes.chunk[i], s.sizes.chunk[i]>>s.arena.shift, s.sizes.perPage[i]
+	}
+	for i, size := range s.sizes.chunk {
+		s.reach[i+1] = uint16(min(size-1, prefetchReach))
 	}
 	s.shardBit = 64 - uint(bits.TrailingZeros(uint(cfg.Shards)))
 	free := btree.NewFreeListG[uint32](64)
@@ -137,7 +142,8 @@ func (s *Store) Close() error {
 			sh.ghost.close()
 		}
 	}
-	return errors.Join(s.retired.close(), release(s.arena.mem))
+	s.pool.helpers.Wait()
+	return errors.Join(s.retired.close(), release(s.arena.whole))
 }
 
 // SetLimit changes Config.Limit while the store is in use. A lower one is reached by
