@@ -101,6 +101,14 @@ type upload struct {
 	key   []byte // owned: the call's key, which outlives the line it came in
 }
 
+// rest is where the next bytes of a value that is kept go: the item, and then what ends it.
+func (u *upload) rest() []byte {
+	if k := u.off - len(u.value); k >= 0 {
+		return u.crlf[k:u.tail]
+	}
+	return u.value[u.off:]
+}
+
 // unsent is what the kernel did not take of a connection's replies.
 type unsent struct {
 	pre  []byte       // owned

@@ -57,7 +57,7 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 	case phaseReserve:
 		return l.reserve(c), true
 	case phaseUpload:
-		if !l.fill(c) {
+		if !l.fill(c) && !(c.readable && len(c.input) == 0 && c.up.value != nil && l.pull(c)) {
 			return done, false
 		}
 		return l.filled(c), true

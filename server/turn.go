@@ -146,7 +146,10 @@ func (l *loop) receive(c *conn, chunk int) bool {
 		c.input, c.owned = c.in, true
 		return true
 	case c.phase == phaseUpload && c.up.off < len(c.up.value):
-		l.receiveUpload(c)
+		if l.receiveUpload(c) {
+			c.input, c.owned = nil, false
+			return true
+		}
 		return false
 	case len(c.in) > longInput:
 		return l.receiveLong(c)
@@ -209,23 +212,50 @@ func (l *loop) read(c *conn, p []byte) int {
 	return n
 }
 
-// receiveUpload reads a large value into its item.
-func (l *loop) receiveUpload(c *conn) {
-	for range 8 {
-		u := &c.up
-		n := l.read(c, u.value[u.off:])
-		if n == 0 {
-			return
+// receiveUpload reads a large value into its item, and reports whether it is complete.
+func (l *loop) receiveUpload(c *conn) bool {
+	n := l.read(c, c.up.rest())
+	if n == 0 {
+		return false
+	}
+	c.up.off += n
+	if c.readable && l.pull(c) || len(c.up.rest()) == 0 {
+		return true
+	}
+	l.enqueue(c)
+	return false
+}
+
+// pull reads more of an upload while its connection is executed, so that a value that has arrived
+// is stored in the turn that began it. It reports whether the upload is complete. The end of the
+// input, or an error, is left for the next turn: the replies so far go first. What
+// comes through TLS waits for its own goroutine and is read by the turn.
+func (l *loop) pull(c *conn) bool {
+	if c.stream != nil {
+		return false
+	}
+	u := &c.up
+	for range maxPulls {
+		p := u.rest()
+		if len(p) == 0 {
+			return true
 		}
+		n, e := recv(c.fd, p)
+		if n <= 0 || e != 0 {
+			c.readable = e != unix.EAGAIN
+			return false
+		}
+		l.n.bytesRead += uint64(n)
 		u.off += n
-		if !c.readable || u.off == len(u.value) {
+		if c.readable = n == len(p) || c.hup; !c.readable {
 			break
 		}
 	}
-	// A value that nothing follows is complete without another read.
-	c.runnable = c.up.off == len(c.up.value) && c.up.tail == 0
-	l.enqueue(c)
+	return len(u.rest()) == 0
 }
+
+// maxPulls bounds how often one connection is read from in one turn.
+const maxPulls = 8
 
 // release gives c's own buffer back.
 func (l *loop) release(c *conn) {
