@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,7 @@ type Place struct {
 	Threads   int
 	CPUs      []int // cores of the server; none: not pinned
 	MemoryMB  int
+	MaxConns  int // 0: 4096
 	ValueSize int // for the ceiling
 }
 
@@ -102,7 +104,7 @@ const keyLength = load.KeyLength
 
 func memcachedFlags(p Place, path, port string) []string {
 	args := []string{
-		"-t", strconv.Itoa(max(1, p.Threads)), "-m", strconv.Itoa(p.MemoryMB), "-c", "4096", "-U", "0",
+		"-t", strconv.Itoa(max(1, p.Threads)), "-m", strconv.Itoa(p.MemoryMB), "-c", strconv.Itoa(cmp.Or(p.MaxConns, 4096)), "-U", "0",
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "-u", "root")
