@@ -21,7 +21,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test race lint fuzz fuzz-short bench policies vm ci soak clean
+.PHONY: help deps deps-test build run demo test race lint fuzz fuzz-short bench policies vm ci soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ build: deps ## build the static binary ./sememcached
 
 run: build ## run a server on 127.0.0.1:$(PORT) with the built-in policy
 	./sememcached -u "$$(id -un)" -l 127.0.0.1 -p $(PORT) -v
+
+demo: build ## show policies at work: over-privilege, the rules, the denials (nothing else needed)
+	@./sememcached demo
 
 test: deps-test build ## run every test (installs what they need)
 	$(GO) test ./...

@@ -123,7 +123,7 @@ func parseFlags(args []string) (*options, error) {
 		return o, nil
 	}
 	if f.NArg() > 0 {
-		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools.", f.Arg(0))
+		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools, sememcached rules -h for key rules.", f.Arg(0))
 	}
 	r.tcpGiven = f.Changed("port")
 	if err := o.finish(r); err != nil {

@@ -44,9 +44,14 @@ func main() {
 // everything else is memcached's own command line.
 func run(args []string, stdout, stderr io.Writer) int {
 	var err error
-	if len(args) > 0 && args[0] == "policy" {
+	switch {
+	case len(args) > 0 && args[0] == "policy":
 		err = policyCommand(args[1:], stdout, stderr)
-	} else {
+	case len(args) > 0 && args[0] == "rules":
+		err = rulesCommand(args[1:], stdout, stderr)
+	case len(args) > 0 && args[0] == "demo":
+		err = demoCommand(args[1:], stdout)
+	default:
 		err = serveCommand(args, stdout, stderr)
 	}
 	if err == nil {

@@ -26,6 +26,7 @@ const (
 // tool is one subcommand of "sememcached policy". The help, the manual page, the
 // completions and the tests of the examples are all made from it.
 type tool struct {
+	group    string // "": policy
 	name     string
 	synopsis []string // after "sememcached policy"
 	summary  string   // one line, without a full stop
@@ -46,7 +47,15 @@ type example struct {
 
 // tools are the subcommands, in the order of the help.
 func tools() []*tool {
-	return []*tool{infoTool, checkTool, explainTool, labelTool, testTool, diffTool, replayTool, moduleTool, completionTool}
+	return []*tool{infoTool, checkTool, explainTool, labelTool, testTool, diffTool, replayTool, moduleTool, fromCNPTool, completionTool}
+}
+
+// command is what to type for the tool, without its arguments.
+func (t *tool) command() string {
+	if t.group != "" {
+		return "sememcached " + t.group
+	}
+	return "sememcached policy"
 }
 
 // terminal is where a tool writes.
@@ -91,7 +100,7 @@ func (t *tool) run(args []string, stdout, stderr io.Writer) error {
 	case errors.As(err, &coded) && (coded.code == exitNo || coded.code == exitNoAnswer):
 		return err
 	}
-	return exitf(exitNoAnswer, "sememcached policy %s: %w", t.name, err)
+	return exitf(exitNoAnswer, "%s %s: %w", t.command(), t.name, err)
 }
 
 func (t *tool) flags() (*pflag.FlagSet, func(*terminal, []string) error) {
@@ -122,7 +131,7 @@ built-in one. Each of them has --help with examples.
 func (t *tool) help() string {
 	var b strings.Builder
 	for _, s := range t.synopsis {
-		fmt.Fprintf(&b, "sememcached policy %s\n", s)
+		fmt.Fprintf(&b, "%s %s\n", t.command(), s)
 	}
 	fmt.Fprintf(&b, "\n%s\n", t.about)
 	fmt.Fprintf(&b, "Exit status: %s\n", t.exit)

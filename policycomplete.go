@@ -134,7 +134,7 @@ _sememcached() {
     elif [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W "$flags" -- "$cur"))
     elif [[ -z $tool && $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "policy $flags" -- "$cur"))
+        COMPREPLY=($(compgen -W "policy rules $flags" -- "$cur"))
     else
         COMPREPLY=($(compgen -f -- "$cur"))
     fi
@@ -155,7 +155,7 @@ func zshScript(cs []completed) string {
 	for _, c := range cs[1:] {
 		fmt.Fprintf(&b, "        '%s:%s'\n", c.name, zshQuote(c.summary))
 	}
-	b.WriteString("    )\n    if [[ $words[2] != policy ]] || (( CURRENT == 2 )); then\n        _arguments '1::policy tools:(policy)' \\\n")
+	b.WriteString("    )\n    if [[ $words[2] != policy ]] || (( CURRENT == 2 )); then\n        _arguments '1::tools:(policy rules)' \\\n")
 	zshFlags(&b, &cs[0], "            ")
 	b.WriteString("        return\n    fi\n    if (( CURRENT == 3 )); then\n        _describe 'tool' tools\n        return\n    fi\n" +
 		"    local tool=$words[3]\n    shift 2 words\n    (( CURRENT -= 2 ))\n    case $tool in\n")
@@ -197,6 +197,7 @@ func fishScript(cs []completed) string {
 	var b strings.Builder
 	b.WriteString("# fish completion for sememcached\n")
 	b.WriteString("complete -c sememcached -n '__fish_is_nth_token 1' -a policy -d 'ask a policy'\n")
+	b.WriteString("complete -c sememcached -n '__fish_is_nth_token 1' -a rules -d 'ask key rules'\n")
 	for _, c := range cs[1:] {
 		fmt.Fprintf(&b, "complete -c sememcached -f -n '__fish_seen_subcommand_from policy; and not __fish_seen_subcommand_from %s' -a %s -d '%s'\n", toolNames(cs), c.name, fishQuote(c.summary))
 	}

@@ -60,10 +60,10 @@ func manVerbatim(b *strings.Builder, text string) {
 // manPage is the page of a tool.
 func manPage(t *tool) string {
 	var b strings.Builder
-	manHeader(&b, "sememcached-policy-"+t.name, "1", t.summary)
+	manHeader(&b, strings.ReplaceAll(t.command(), " ", "-")+"-"+t.name, "1", t.summary)
 	b.WriteString(".SH SYNOPSIS\n.nf\n")
 	for _, s := range t.synopsis {
-		fmt.Fprintf(&b, "\\fBsememcached policy\\fR %s\n", roff(s))
+		fmt.Fprintf(&b, "\\fB%s\\fR %s\n", t.command(), roff(s))
 	}
 	b.WriteString(".fi\n.SH DESCRIPTION\n")
 	manVerbatim(&b, t.about)
@@ -90,6 +90,7 @@ func manPages(t *testing.T) map[string]string {
 	for _, tool := range tools() {
 		pages["sememcached-policy-"+tool.name+".1"] = manPage(tool)
 	}
+	pages["sememcached-rules-check.1"] = manPage(rulesTool)
 	var b strings.Builder
 	manHeader(&b, "sememcached-policy", "1", "ask an SELinux policy, without a server or an SELinux kernel")
 	b.WriteString(".SH DESCRIPTION\n")

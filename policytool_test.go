@@ -53,7 +53,7 @@ func copyExamples(t testing.TB) string {
 func TestHelpExamples(t *testing.T) {
 	bin := program(t)
 	n := 0
-	for _, tool := range tools() {
+	for _, tool := range append(tools(), rulesTool) {
 		if len(tool.examples) == 0 {
 			t.Errorf("%s has no examples", tool.name)
 		}

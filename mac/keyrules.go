@@ -24,12 +24,13 @@ type KeyRulesConfig struct {
 // KeyRules is the key rules of one generation, tied to the peers that have
 // identities. It never changes and may be used by any number of goroutines.
 type KeyRules struct {
-	set   *cnp.Ruleset
-	lines []identityLine
-	nets  []network
-	about string
-	needs bool
-	nones *cnp.Matcher
+	set    *cnp.Ruleset
+	lines  []identityLine
+	nets   []network
+	labels []cnp.Labels // by identity
+	about  string
+	needs  bool
+	nones  *cnp.Matcher
 }
 
 // identityLine is one pattern of an identity.
@@ -90,6 +91,7 @@ func LoadKeyRules(cfg *KeyRulesConfig, contexts bool) (*KeyRules, error) {
 func (k *KeyRules) addIdentities(ids []cnp.Identity, contexts bool) error {
 	var errs []error
 	for i := range ids {
+		k.labels = append(k.labels, ids[i].Labels)
 		for _, p := range ids[i].Peers {
 			l := identityLine{identity: i}
 			l.line = p.At.Line
@@ -155,6 +157,9 @@ func (k *KeyRules) addNetworks() error {
 	}
 	return errors.Join(errs...)
 }
+
+// String says what there is: files, mode, and how many of what.
+func (k *KeyRules) String() string { return k.about }
 
 // Set is the compiled rules.
 func (k *KeyRules) Set() *cnp.Ruleset { return k.set }

@@ -137,3 +137,12 @@ func (s *Server) binaryNeed(r *protocol.Request, m cnp.Mask) cnp.Mask {
 	}
 	return m
 }
+
+// Need is what key rules are asked about a request, for those who ask them
+// without a server: the commands, and whether they have no key or mean every key
+// that begins with the request's.
+func Need(r *protocol.Request, mode cnp.Mode) (mask cnp.Mask, keyless, under bool) {
+	s := &Server{compat: mode == cnp.Cilium}
+	n := s.need(r)
+	return n.mask, n.keyless, n.under
+}

@@ -155,6 +155,19 @@ func CommandNames() []string {
 	return out
 }
 
+// CommandNamed is the one command of a name in a rule or of a verb of the text
+// protocol; it knows no groups.
+func CommandNamed(verb string) (Mask, bool) {
+	switch verb {
+	case "gets":
+		verb = "get"
+	case "gats":
+		verb = "gat"
+	}
+	m, ok := names[verb]
+	return m, ok && m&(m-1) == 0
+}
+
 // parseCommand is the set that a name in a rule stands for.
 func parseCommand(name string, mode Mode) (Mask, bool) {
 	m, ok := names[name]
