@@ -3,7 +3,6 @@ package mac
 import (
 	"crypto/x509"
 	"encoding/asn1"
-	"net/url"
 	"strings"
 )
 
@@ -24,10 +23,8 @@ var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 // The caller has verified the certificate.
 func CertificateIdentities(cert *x509.Certificate) []Identity {
 	var ids []Identity
-	if len(cert.URIs) == 1 {
-		if id, ok := spiffeID(cert.URIs[0]); ok {
-			ids = append(ids, Identity{KindSPIFFE, id})
-		}
+	if uris := uriNames(cert); len(uris) == 1 && isSPIFFEID(uris[0]) {
+		ids = append(ids, Identity{KindSPIFFE, uris[0]})
 	}
 	for _, name := range cert.DNSNames {
 		if name != "" {
@@ -47,43 +44,64 @@ func CertificateIdentities(cert *x509.Certificate) []Identity {
 	return ids
 }
 
-// maxSPIFFEID is the longest SPIFFE ID in bytes (SPIFFE-ID, section 2.3).
-const maxSPIFFEID = 2048
+// subjectAltName is the extension of the alternative names (RFC 5280, 4.2.1.6), and
+// uriName the tag of a URI among them.
+var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// spiffeID is the text of a URI that is a SPIFFE ID: scheme, trust domain and path
-// and nothing else, of the characters that SPIFFE-ID, sections 2.1 and 2.2, allow.
-// None of them can be written in two ways, so that a pattern compares bytes.
-func spiffeID(u *url.URL) (id string, ok bool) {
-	if u.Scheme != "spiffe" || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Host == "" {
-		return "", false
-	}
-	for _, c := range []byte(u.Host) {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_') {
-			return "", false
+const uriName = 6
+
+// uriNames are the URIs among a certificate's alternative names, byte for byte:
+// Certificate.URIs has been through a parser that takes several texts for one.
+func uriNames(cert *x509.Certificate) (uris []string) {
+	for _, e := range cert.Extensions {
+		if !e.Id.Equal(subjectAltName) {
+			continue
 		}
-	}
-	if u.RawPath != "" {
-		return "", false // percent-encoded
-	}
-	if u.Path != "" {
-		for segment := range strings.SplitSeq(strings.TrimPrefix(u.Path, "/"), "/") {
-			if !pathSegment(segment) {
-				return "", false
+		var names []asn1.RawValue
+		if rest, err := asn1.Unmarshal(e.Value, &names); err != nil || len(rest) > 0 {
+			return nil
+		}
+		for _, n := range names {
+			if n.Class == asn1.ClassContextSpecific && n.Tag == uriName {
+				uris = append(uris, string(n.Bytes))
 			}
 		}
 	}
-	id = "spiffe://" + u.Host + u.Path
-	return id, len(id) <= maxSPIFFEID
+	return uris
 }
 
-func pathSegment(s string) bool {
-	if s == "" || s == "." || s == ".." {
+// maxSPIFFEID is the longest SPIFFE ID in bytes (SPIFFE-ID, section 2.3).
+const maxSPIFFEID = 2048
+
+// isSPIFFEID says whether a URI is a SPIFFE ID: scheme, trust domain and path and
+// nothing else, of the characters that SPIFFE-ID, sections 2.1 and 2.2, allow. None
+// of them can be written in two ways, so that a pattern may compare bytes.
+func isSPIFFEID(uri string) bool {
+	rest, ok := strings.CutPrefix(uri, "spiffe://")
+	if !ok || len(uri) > maxSPIFFEID {
 		return false
 	}
-	for _, c := range []byte(s) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_') {
+	domain, path, hasPath := strings.Cut(rest, "/")
+	if !spiffeText(domain, false) {
+		return false
+	}
+	for hasPath {
+		var segment string
+		segment, path, hasPath = strings.Cut(path, "/")
+		if !spiffeText(segment, true) || segment == "." || segment == ".." {
 			return false
 		}
 	}
 	return true
+}
+
+// spiffeText says whether s, a trust domain or a segment of a path, is not empty
+// and of the characters allowed there.
+func spiffeText(s string, upper bool) bool {
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_' || upper && c >= 'A' && c <= 'Z') {
+			return false
+		}
+	}
+	return s != ""
 }

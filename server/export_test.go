@@ -82,6 +82,12 @@ func SetHandshakeTime(d time.Duration) (undo func()) {
 	return func() { handshakeTime = old }
 }
 
+// LookAtCertFiles does what the server does every two seconds.
+func (s *Server) LookAtCertFiles() { s.refreshChanged() }
+
+// SetTLSClock replaces the clock by which certificates are judged.
+func (s *Server) SetTLSClock(now func() time.Time) { s.tls.clock.Store(&now) }
+
 // ParseCiphers is parseCiphers.
 var ParseCiphers = parseCiphers
 

@@ -72,7 +72,7 @@ type tlsService struct {
 	set      TLS
 	suites   []uint16
 	patience time.Duration // with a handshake
-	now      func() time.Time
+	clock    atomic.Pointer[func() time.Time]
 	current  atomic.Pointer[tlsState] // what new handshakes use
 
 	handshakeErrors atomic.Uint64
@@ -110,7 +110,9 @@ func newTLSService(set TLS) (*tlsService, error) {
 	if err != nil {
 		return nil, tlsErrorf("Error setting the provided cipher(s): %s : %v", set.Ciphers, err)
 	}
-	t := &tlsService{set: set, suites: suites, patience: handshakeTime, now: time.Now}
+	t := &tlsService{set: set, suites: suites, patience: handshakeTime}
+	now := time.Now
+	t.clock.Store(&now)
 	t.refreshing.Lock()
 	defer t.refreshing.Unlock()
 	t.files = t.stat()
@@ -121,6 +123,9 @@ func newTLSService(set TLS) (*tlsService, error) {
 	t.current.Store(st)
 	return t, nil
 }
+
+// now is the time by which certificates are judged.
+func (t *tlsService) now() time.Time { return (*t.clock.Load())() }
 
 // load reads the files into a new state.
 func (t *tlsService) load() (*tlsState, error) {
@@ -221,10 +226,12 @@ func checkKey(text []byte) error {
 		if _, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
 			return nil
 		}
-		_, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		return err
+		if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
+			return errors.New("expected a private key of PKCS #8, PKCS #1 or SEC 1, found something else (ssl_keyformat says whether it is PEM or DER)")
+		}
+		return nil
 	}
-	return errors.New("expected a private key, found none")
+	return errors.New("expected a private key in PEM form, found none")
 }
 
 // config is what crypto/tls is told for listeners of mode m.

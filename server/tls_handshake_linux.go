@@ -51,8 +51,11 @@ type handshake struct {
 	ended    bool
 }
 
-// handshakeNice is the nice value of the handshakers.
-const handshakeNice = 10
+// Priority of the handshakers, beside that of the process.
+const (
+	handshakeNice  = 10
+	handshakeSlice = 100 * time.Millisecond
+)
 
 // handshakersFor is how many handshakers a machine with n processors gets.
 func handshakersFor(n int) int { return max(1, min(4, n/2)) }
@@ -119,7 +122,7 @@ func (h *handshaker) serve() {
 	// Coroutines run on the thread of whoever made them.
 	runtime.LockOSThread()
 	defer h.release()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), handshakeNice) // to be nicer is never refused
+	yieldToLoops()
 	for {
 		n, e := epollWaitBlocking(h.ep, h.events, h.patience())
 		if e != 0 && e != unix.EINTR {
@@ -140,6 +143,22 @@ func (h *handshaker) serve() {
 		}
 		h.expire()
 	}
+}
+
+// yieldToLoops lowers the calling thread's priority. Being nice gives it a tenth of
+// a processor that others want; the long slice makes the scheduler of Linux 6.12
+// and later take the processor from it as soon as a loop wakes, whose slice is
+// shorter (sched_setattr(2), sched_runtime; older kernels ignore it). SCHED_IDLE
+// would be too much: on a busy machine there would be no handshakes at all, and a
+// thread that is never run holds up the garbage collector.
+func yieldToLoops() {
+	nice := handshakeNice
+	if now, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
+		nice = min(20-now+handshakeNice, 19) // the kernel's answer is 20 - nice
+	}
+	// To be nicer is refused to nobody but by a seccomp filter, and then it is worse
+	// for others and still right.
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Nice: int32(nice), Runtime: uint64(handshakeSlice)}, 0)
 }
 
 // patience is how long to wait for events, in milliseconds.

@@ -11,11 +11,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -89,19 +88,14 @@ func (ca *CA) Issue(l Leaf) (cert, key []byte, err error) {
 	}
 	now := time.Now()
 	t := &x509.Certificate{
-		SerialNumber: serial, DNSNames: l.DNS, IPAddresses: l.IPs,
-		NotBefore: l.NotBefore, NotAfter: l.NotAfter,
+		SerialNumber: serial, NotBefore: l.NotBefore, NotAfter: l.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	for _, cn := range l.CNs {
 		t.Subject.ExtraNames = append(t.Subject.ExtraNames, pkix.AttributeTypeAndValue{Type: []int{2, 5, 4, 3}, Value: cn})
 	}
-	for _, text := range l.URIs {
-		u, err := url.Parse(text)
-		if err != nil {
-			return nil, nil, fmt.Errorf("testca: %w", err)
-		}
-		t.URIs = append(t.URIs, u)
+	if err := l.setNames(t); err != nil {
+		return nil, nil, err
 	}
 	if t.NotBefore.IsZero() {
 		t.NotBefore = now.Add(-time.Hour)
@@ -122,6 +116,31 @@ func (ca *CA) Issue(l Leaf) (cert, key []byte, err error) {
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}
+
+// setNames writes the alternative names. Package x509 would write URIs as its parser
+// has understood them.
+func (l *Leaf) setNames(t *x509.Certificate) error {
+	if len(l.URIs) == 0 {
+		t.DNSNames, t.IPAddresses = l.DNS, l.IPs
+		return nil
+	}
+	var names []asn1.RawValue
+	add := func(tag int, b []byte) {
+		names = append(names, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: b})
+	}
+	for _, s := range l.DNS {
+		add(2, []byte(s))
+	}
+	for _, s := range l.URIs {
+		add(6, []byte(s))
+	}
+	for _, ip := range l.IPs {
+		add(7, ip.To4())
+	}
+	san, err := asn1.Marshal(names)
+	t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}
+	return err
 }
 
 // Pair is Issue for use in a tls.Config.
