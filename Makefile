@@ -9,7 +9,7 @@ PORT     ?= 11211
 
 # Debian packages: what the tests drive (clients, oracles, policy tools). The
 # server itself needs none of them.
-APT := memcached libmemcached-tools checkpolicy secilc sepol-utils libsepol-dev \
+APT := memcached libmemcached-tools openssl checkpolicy secilc sepol-utils libsepol-dev \
        semodule-utils policycoreutils policycoreutils-python-utils \
        selinux-policy-default selinux-policy-mls selinux-policy-dev m4 \
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,12 +16,13 @@ import (
 	"time"
 
 	"sememcached/internal/chat"
+	"sememcached/internal/testca"
 )
 
 var update = flag.Bool("update", false, "rewrite the expectations of testdata/chat by what the server says")
 
-// TestChat runs the transcripts over TCP, over a UNIX socket, and with the input
-// split at random; those that know nothing of access control also against
+// TestChat runs the transcripts over TCP, over a UNIX socket, with the input split
+// at random, and so over TLS; those that know nothing of access control also against
 // Debian's memcached, which is the oracle.
 func TestChat(t *testing.T) {
 	files, err := filepath.Glob("testdata/chat/*.chat")
@@ -41,9 +43,10 @@ func TestChat(t *testing.T) {
 	for _, file := range files {
 		script := parseChat(t, file)
 		name := strings.TrimSuffix(filepath.Base(file), ".chat")
-		t.Run(name+"/tcp", func(t *testing.T) { runChat(t, script, false, nil) })
-		t.Run(name+"/unix", func(t *testing.T) { runChat(t, script, true, nil) })
-		t.Run(name+"/split", func(t *testing.T) { runChat(t, script, false, split) })
+		t.Run(name+"/tcp", func(t *testing.T) { runChat(t, script, overTCP, nil) })
+		t.Run(name+"/unix", func(t *testing.T) { runChat(t, script, overUnix, nil) })
+		t.Run(name+"/split", func(t *testing.T) { runChat(t, script, overTCP, split) })
+		t.Run(name+"/tls", func(t *testing.T) { runChat(t, script, overTLS, split) })
 		if plainChat(script) {
 			t.Run(name+"/memcached", func(t *testing.T) { runOracle(t, script) })
 		}
@@ -73,9 +76,16 @@ func plainChat(s *chat.Script) bool {
 	return true
 }
 
+// How a transcript's clients are connected.
+const (
+	overTCP = iota
+	overUnix
+	overTLS
+)
+
 // runChat runs one transcript against a server of its own. Every context named
 // by "as" gets a user id and a loopback address of its own in the contexts file.
-func runChat(t *testing.T, script *chat.Script, unix bool, split func([]byte) [][]byte) {
+func runChat(t *testing.T, script *chat.Script, over int, split func([]byte) [][]byte) {
 	number := map[string]int{}
 	var contexts strings.Builder
 	for _, step := range script.Steps {
@@ -96,15 +106,26 @@ func runChat(t *testing.T, script *chat.Script, unix bool, split func([]byte) []
 	clock.Store(1_800_000_000)
 	cfg := testConfig{contexts: contexts.String()}
 	cfg.engine.Clock = clock.Load
-	ts := startServer(t, cfg)
+	var ts *testServer
+	var secure *tls.Config
+	if over == overTLS {
+		s := startTLSServer(t, cfg, 0)
+		ts, secure = s.testServer, s.config(nil, testca.Leaf{})
+	} else {
+		ts = startServer(t, cfg)
+	}
 	var pending []string
 	r := &chat.Runner{
 		Split: split,
 		Dial: func(as string) (net.Conn, error) {
-			if unix {
+			if over == overUnix {
 				return ts.dialAs(4000 + number[as]).Conn, nil
 			}
-			return ts.dialFrom(fmt.Sprintf("127.0.4.%d", number[as])).Conn, nil
+			c := ts.dialFrom(fmt.Sprintf("127.0.4.%d", number[as])).Conn
+			if secure != nil {
+				c = tls.Client(c, secure)
+			}
+			return c, nil
 		},
 		At: func(when string) error {
 			d, err := time.ParseDuration(strings.TrimPrefix(when, "+"))
@@ -122,7 +143,7 @@ func runChat(t *testing.T, script *chat.Script, unix bool, split func([]byte) []
 			return line, nil
 		},
 	}
-	if *update && !unix && split == nil {
+	if *update && over == overTCP && split == nil {
 		text, err := r.Update(script)
 		if err != nil {
 			t.Fatal(err)
