@@ -17,6 +17,9 @@ type Crawler struct {
 	pause   atomic.Int64  // between steps of at most 256 items, in microseconds
 	running atomic.Bool   // a pass that takes a while is under way
 	starts  atomic.Uint64
+	// passed is told of every pass that ends; set before Start.
+	passed func(CrawlPass)
+	last   time.Time // when the pass before this one began; the goroutine's
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -24,6 +27,16 @@ type Crawler struct {
 	kick chan struct{}
 	wait sync.WaitGroup // for passes to end
 }
+
+// CrawlPass is what a pass over the whole store came to.
+type CrawlPass struct {
+	SinceRun, NextRun, Elapsed time.Duration
+	Examined, Reclaimed        uint64
+}
+
+// OnPass makes fn be told of every pass that ends, on the crawler's goroutine. It is
+// called before Start.
+func (c *Crawler) OnPass(fn func(CrawlPass)) { c.passed = fn }
 
 // crawlEvery is the time between two passes that nobody asked for.
 const crawlEvery = time.Minute
@@ -111,9 +124,20 @@ func (c *Crawler) pass(stop chan struct{}) {
 	defer c.running.Store(false)
 	c.starts.Add(1)
 	var at storage.Crawl
+	begin := time.Now()
+	sum := CrawlPass{NextRun: c.every}
+	if !c.last.IsZero() {
+		sum.SinceRun = begin.Sub(c.last)
+	}
+	c.last = begin
 	for {
-		checked, _, more := c.eng.store.CrawlStep(&at, c.eng.Clock())
+		checked, reclaimed, more := c.eng.store.CrawlStep(&at, c.eng.Clock())
+		sum.Examined += uint64(checked)
+		sum.Reclaimed += uint64(reclaimed)
 		if !more {
+			if sum.Elapsed = time.Since(begin); c.passed != nil {
+				c.passed(sum)
+			}
 			return
 		}
 		if checked == 0 {

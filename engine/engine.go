@@ -205,6 +205,9 @@ type Interface interface {
 	Guarded(fn func())
 	// StoreTime is an exptime of the wire on the store's clock.
 	StoreTime(exptime int64, now uint32) uint32
+	// ClassOf is the slab class that memcached would use for an item with the call's
+	// key and flags and a value of n bytes; 0 if it is too large.
+	ClassOf(c *Call, n int) int
 	// NewCrawler returns a crawler over the item store, which is off.
 	NewCrawler() *Crawler
 	// Counters is the sum over all workers and the store, since the last reset.

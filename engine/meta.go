@@ -245,5 +245,8 @@ func (e *Secured) create(w *Worker, c *Call, sh *storage.Shard, h uint64, label 
 	it.SetCAS(c.NewCAS)
 	copy(it.Value(), value)
 	sh.Link(h, it)
+	if t := c.Trace; t != nil {
+		t.New = w.eng.traceItem(it)
+	}
 	return it, Stored
 }

@@ -55,6 +55,14 @@ func (w *Worker) TraceOf(c *Call) *Trace {
 // StoreTime is an exptime of the wire on the store's clock.
 func (e *Secured) StoreTime(exptime int64, now uint32) uint32 { return e.exptime(exptime, now) }
 
+// ClassOf implements Interface.
+func (e *Secured) ClassOf(c *Call, n int) int {
+	if e.TooLarge(c, n) {
+		return 0
+	}
+	return e.store.ClassFor(len(c.Key), c.Flags, n)
+}
+
 // Watcher decides which events one client of watch is shown. It belongs to one
 // goroutine, which is not an event loop.
 type Watcher struct {

@@ -50,7 +50,10 @@ func (l *loop) version(_ *conn, _ *protocol.Request) outcome {
 	return done
 }
 
-func (l *loop) quit(_ *conn, _ *protocol.Request) outcome { return hang }
+func (l *loop) quit(c *conn, _ *protocol.Request) outcome {
+	c.reason = closedNormal
+	return hang
+}
 
 func (l *loop) metaNoop(_ *conn, r *protocol.Request) outcome {
 	l.out = append(l.out, protocol.ReplyMetaNoop...)
@@ -72,5 +75,6 @@ func (l *loop) shutdown(c *conn, r *protocol.Request) outcome {
 		return o
 	}
 	l.srv.Shutdown(a.Action == protocol.ShutdownGraceful)
+	c.reason = closedShutdown
 	return hang
 }

@@ -185,7 +185,7 @@ func (l *loop) binaryArith(c *conn, r *protocol.Request) outcome {
 	k := &c.call
 	st := l.eng.Arith(l.worker, k)
 	if st != engine.Pending {
-		l.noteLookup(c)
+		l.noteArith(c, st)
 	}
 	if st != engine.OK {
 		return l.binaryDone(r, st)
@@ -215,7 +215,8 @@ func (l *loop) binaryVersion(_ *conn, r *protocol.Request) outcome {
 
 func (l *loop) binaryNoop(_ *conn, r *protocol.Request) outcome { return l.binaryOK(r, 0) }
 
-func (l *loop) binaryQuit(_ *conn, r *protocol.Request) outcome {
+func (l *loop) binaryQuit(c *conn, r *protocol.Request) outcome {
+	c.reason = closedNormal
 	l.binaryOK(r, 0)
 	return hang
 }

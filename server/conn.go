@@ -20,6 +20,19 @@ const (
 	phaseWatch                // nobody: the client watches
 )
 
+// closeReason is what watch says of the end of a connection. What nothing else is
+// known of is an error: a reset, or a request that ends the connection.
+type closeReason uint8
+
+const (
+	closedError closeReason = iota
+	closedNormal
+	closedIdle
+	closedShutdown
+)
+
+var closeReasons = [...]string{closedError: "error", closedNormal: "normal", closedIdle: "idle_timeout", closedShutdown: "shutdown"}
+
 // Reasons why run stopped.
 type outcome uint8
 
@@ -46,6 +59,7 @@ type conn struct {
 	runnable bool // in holds input that can be executed without reading
 	hanging  bool // closes when its replies have left
 	unix     bool
+	reason   closeReason // why it ends, for watch
 
 	dialect  dialect // what the connection speaks
 	phase    phase

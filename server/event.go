@@ -21,6 +21,7 @@ const (
 	itemEvicted
 	connNew
 	connClose
+	sysCrawl
 )
 
 // logEvent is one line of watch before it is written. It holds no references but
@@ -47,14 +48,15 @@ type logEvent struct {
 	cfd    int
 	peer   *mac.Peer
 	reason string
+	pass   engine.CrawlPass
 }
 
 // visible says whether a watcher may be shown the event: one about an item by
 // getattr on it, one about a request that met no item only to the same subject,
-// and one about a connection only with kv_server dump.
+// and one about a connection, or about the server itself, only with kv_server dump.
 func (e *logEvent) visible(w *engine.Watcher) bool {
 	switch {
-	case e.kind == connNew || e.kind == connClose:
+	case e.kind == connNew || e.kind == connClose || e.kind == sysCrawl:
 		return w.SeesConns()
 	case e.item:
 		return w.SeesItem(e.seq, e.label)
@@ -131,6 +133,16 @@ func (e *logEvent) append(dst []byte, gid uint64) []byte {
 			str(" reason=", e.reason)
 		}
 		num(" cfd=", uint64(e.cfd))
+	case sysCrawl:
+		// memcached tells of each class and segment; here one pass is all of them.
+		str(" type=lru_crawler crawler=0 lru=", "hot")
+		num(" low_mark=", 0)
+		num(" next_reclaims=", 0)
+		num(" since_run=", uint64(e.pass.SinceRun/time.Second))
+		num(" next_run=", uint64(e.pass.NextRun/time.Second))
+		num(" elapsed=", uint64(e.pass.Elapsed/time.Second))
+		num(" examined=", e.pass.Examined)
+		num(" reclaimed=", e.pass.Reclaimed)
 	}
 	return append(dst, '\n')
 }
@@ -143,9 +155,9 @@ func yesNo(b bool) string {
 }
 
 func appendSkipped(dst []byte, n uint64) []byte {
-	dst = append(dst, "[skipped="...)
+	dst = append(dst, "skipped="...)
 	dst = strconv.AppendUint(dst, n, 10)
-	return append(dst, "]\n"...)
+	return append(dst, '\n')
 }
 
 // itemStreams are the streams about items.
@@ -216,15 +228,48 @@ func (l *loop) noteStore(c *conn, meta bool, n int, st engine.Status) {
 	t := l.worker.TraceOf(k)
 	e := l.itemEvent(protocol.WatchMutations, itemStore, c, t)
 	e.status, e.cmd, e.size = storeStatuses[st], engine.Table[k.Op].Name, n
+	exptime := l.eng.StoreTime(k.Exptime, t.Now)
 	switch {
 	case t.Stored:
 		e.item, e.label, e.class, e.size = true, t.New.Label, t.New.Class, t.New.Size
+		exptime = t.New.Exptime // that of the old item, where it stays
 	case t.Found:
-		e.item, e.label, e.class = true, t.Item.Label, t.Item.Class
+		e.item, e.label = true, t.Item.Label
+		fallthrough
+	default:
+		e.class = l.eng.ClassOf(k, n) // of the item that came
 	}
-	if x := l.eng.StoreTime(k.Exptime, t.Now); x != 0 {
-		e.ttl = x - t.Now // memcached subtracts clocks of 32 bits
+	e.expires(exptime, t.Now)
+	l.srv.hub.put(&e)
+}
+
+// expires sets the event's ttl. memcached subtracts clocks of 32 bits.
+func (e *logEvent) expires(exptime, now uint32) {
+	if exptime != 0 {
+		e.ttl = exptime - now
 	}
+}
+
+// noteArith tells of an incr or decr that has ended. One that makes the item is,
+// to memcached, a look-up and an add, which looks up as well.
+func (l *loop) noteArith(c *conn, st engine.Status) {
+	k := &c.call
+	if k.Trace == nil {
+		return
+	}
+	l.noteLookup(c)
+	if st != engine.OK || k.Opt == nil || !k.Opt.View.Created {
+		return
+	}
+	l.noteLookup(c)
+	if !l.srv.hub.wants(protocol.WatchMutations) {
+		return
+	}
+	t := l.worker.TraceOf(k)
+	e := l.itemEvent(protocol.WatchMutations, itemStore, c, t)
+	e.status, e.cmd, e.item = storeStatuses[engine.Stored], engine.Table[engine.OpAdd].Name, true
+	e.label, e.class, e.size = t.New.Label, t.New.Class, t.New.Size
+	e.expires(t.New.Exptime, t.Now)
 	l.srv.hub.put(&e)
 }
 
@@ -254,6 +299,13 @@ func (l *loop) noteConn(c *conn, kind eventKind, reason string) {
 	e := l.happened(protocol.WatchConnevents, c)
 	e.kind, e.peer, e.reason = kind, c.client.Peer, reason
 	l.srv.hub.put(&e)
+}
+
+// crawled tells of a pass of the crawler.
+func (h *hub) crawled(p engine.CrawlPass) {
+	if h.wants(protocol.WatchSysevents) {
+		h.put(&logEvent{stream: protocol.WatchSysevents, kind: sysCrawl, at: time.Now(), pass: p})
+	}
 }
 
 // evicted tells of an item that gave way to another. It is called with the item's

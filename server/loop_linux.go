@@ -350,7 +350,7 @@ func (l *loop) close(c *conn) {
 	}
 	l.srv.verbose.closed(c)
 	if c.udp == nil {
-		l.noteConn(c, connClose, "normal")
+		l.noteConn(c, connClose, closeReasons[c.reason])
 	}
 	l.unwatch(c)
 	l.eng.Disconnect(l.worker, &c.client, &c.call)
@@ -375,6 +375,7 @@ func (l *loop) wind() bool {
 	all := l.stop == stopping || time.Now().After(l.stopAt)
 	for _, c := range l.slots.conns {
 		if c != nil && (all || c.idle()) {
+			c.reason = closedShutdown
 			l.close(c)
 		}
 	}

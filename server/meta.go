@@ -216,7 +216,7 @@ func (l *loop) metaArithmetic(c *conn, r *protocol.Request) outcome {
 	k := &c.call
 	st := l.eng.Arith(l.worker, k)
 	if st != engine.Pending {
-		l.noteLookup(c)
+		l.noteArith(c, st)
 	}
 	switch st {
 	case engine.OK:

@@ -102,6 +102,7 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 	srv.verbose = newVerbose(set.Verbosity)
 	srv.knobs = defaultKnobs()
 	srv.crawler = eng.NewCrawler()
+	srv.crawler.OnPass(srv.hub.crawled)
 	srv.hub.srv = srv
 	if mon != nil && mon.HasKeyRules() {
 		srv.ruled, srv.compat = true, mon.KeyRulesMode() == cnp.Cilium

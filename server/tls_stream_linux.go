@@ -149,6 +149,9 @@ func (l *loop) readStream(c *conn, p []byte) int {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
 			l.srv.tls.protoErrors.Add(1)
 		}
+		if errors.Is(err, io.EOF) {
+			c.reason = closedNormal
+		}
 		l.close(c)
 		return 0
 	}

@@ -202,6 +202,7 @@ func (l *loop) read(c *conn, p []byte) int {
 		return 0
 	case n == 0:
 		// The end of the input. Whatever is incomplete never will be complete.
+		c.reason = closedNormal
 		l.close(c)
 		return 0
 	}

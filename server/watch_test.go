@@ -36,7 +36,10 @@ func TestWatch(t *testing.T) {
 		{"get k\r\n", "END\r\n", "type=item_get key=k status=not_found clsid=0 cfd=N size=0"},
 		{"set k 0 60 3\r\nabc\r\n", "STORED\r\n", "type=item_get key=k status=not_found clsid=0 cfd=N size=0", "type=item_store key=k status=stored cmd=set ttl=60 clsid=1 cfd=N size=3"},
 		{"get k no\r\n", "VALUE k 0 3\r\nabc\r\nEND\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=3", "type=item_get key=no status=not_found clsid=0 cfd=N size=0"},
-		{"append k 0 5 1\r\nd\r\n", "STORED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=3", "type=item_store key=k status=stored cmd=append ttl=5 clsid=1 cfd=N size=4"},
+		{"touch k 0\r\n", "TOUCHED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=3"},
+		{"append k 0 5 1\r\nd\r\n", "STORED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=3", "type=item_store key=k status=stored cmd=append ttl=0 clsid=1 cfd=N size=4"},
+		{"replace none 0 0 50\r\n" + strings.Repeat("x", 50) + "\r\n", "NOT_STORED\r\n", "type=item_get key=none status=not_found clsid=0 cfd=N size=0", "type=item_store key=none status=not_stored cmd=replace ttl=0 clsid=2 cfd=N size=50"},
+		{"ma n N0 J500\r\n", "HD\r\n", "type=item_get key=n status=not_found clsid=0 cfd=N size=0", "type=item_get key=n status=not_found clsid=0 cfd=N size=0", "type=item_store key=n status=stored cmd=add ttl=0 clsid=1 cfd=N size=3"},
 		{"cas k 0 0 1 99\r\nx\r\n", "EXISTS\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4", "type=item_store key=k status=exists cmd=cas ttl=0 clsid=1 cfd=N size=1"},
 		{"add k 0 0 1\r\nx\r\n", "NOT_STORED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4", "type=item_store key=k status=not_stored cmd=add ttl=0 clsid=1 cfd=N size=1"},
 		{"mg k v\r\n", "VA 4\r\nabcd\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4"},
@@ -66,11 +69,34 @@ func TestWatch(t *testing.T) {
 	if got := conns.line(); got != "type=conn_close rip=127.0.0.1 rport=N transport=tcp reason=normal cfd=N\n" {
 		t.Errorf("got %q", got)
 	}
+	// Whoever breaks the rules, or the connection, ends it with an error.
+	for _, x := range []struct{ send, reason string }{
+		{"quit\r\n", "normal"}, {"\x80\x07" + strings.Repeat("\x00", 22), "normal"}, {strings.Repeat("x", 3000), "error"}, {"GET / HTTP/1.1\r\n", "error"},
+	} {
+		other := r.dial()
+		other.send(x.send)
+		conns.line()
+		if got, want := conns.line(), "type=conn_close rip=127.0.0.1 rport=N transport=tcp reason="+x.reason+" cfd=N\n"; got != want {
+			t.Errorf("%.20q: got %q, want %q", x.send, got, want)
+		}
+	}
 	if n := c.stat("", "log_watchers"); n != "2" {
 		t.Errorf("log_watchers %s", n)
 	}
 	w.Close()
 	until(t, "one watcher less", func() bool { return c.stat("", "log_watchers") == "1" })
+}
+
+// TestWatchSysevents: a pass of the crawler is told to those who may see the server.
+func TestWatchSysevents(t *testing.T) {
+	r := start(t, plan{})
+	w, c := r.dial(), r.dial()
+	w.ask("watch sysevents\r\n", "OK\r\n")
+	c.ask("set a 0 -1 1\r\nx\r\nset b 0 0 1\r\nx\r\nlru_crawler crawl all\r\n", "STORED\r\nSTORED\r\nOK\r\n")
+	const want = "type=lru_crawler crawler=0 lru=hot low_mark=0 next_reclaims=0 since_run=0 next_run=60 elapsed=0 examined=2 reclaimed=1\n"
+	if got := w.line(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // TestWatchPipelined: memcached does not turn a connection into a watcher before
@@ -109,7 +135,7 @@ func TestWatchSlow(t *testing.T) {
 				return
 			}
 			var n int
-			if _, err := fmt.Sscanf(line, "[skipped=%d]", &n); err == nil {
+			if _, err := fmt.Sscanf(line, "skipped=%d", &n); err == nil {
 				if n == 0 {
 					t.Errorf("%q", line)
 				}

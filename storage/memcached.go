@@ -71,6 +71,12 @@ func (s *Store) Class(size int) (id, chunkSize, perPage int) {
 	return i + 1, int(s.mc.chunk[i]), int(s.mc.perPage[i])
 }
 
+// ClassFor is the class for an item of these lengths.
+func (s *Store) ClassFor(nkey int, flags uint32, nvalue int) int {
+	class, _, _ := s.Class(s.itemSize(nkey, flags, nvalue))
+	return class
+}
+
 // itemSize is memcached's item_make_header: what it says an item of this form takes.
 func (s *Store) itemSize(nkey int, flags uint32, nvalue int) int {
 	n := s.fixed + nkey + 1 + nvalue + 2

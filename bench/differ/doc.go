@@ -13,7 +13,8 @@
 //   - the numbers of cas uniques, which are each server's own. They are compared
 //     by what they do: an item's unique changes on one side when it does on the
 //     other, and a command that names it succeeds on both.
-//   - times (t, l, la=, exp=): they may differ by a few seconds.
+//   - times (t, exp=): they may differ by a few seconds. Those since the last access
+//     (l, la=) are not compared: memcached notes an access now and then only.
 //   - the release in the reply to version.
 //
 // Not generated is what the two releases, 1.6.18 and the one served here, 1.6.45,
