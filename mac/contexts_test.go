@@ -246,6 +246,28 @@ func TestKernelPeerLabels(t *testing.T) {
 		}
 		m.SIDs().Release(s)
 	}
+	m.peers = peersKernel
+	for _, c := range []struct{ label, addr, want string }{
+		{"system_u:system_r:kv_client_t:s0:c2", "192.0.2.1", "system_u:system_r:kv_client_t:s0:c2"},
+		{"system_u:system_r:kv_client_t:s0:c2", "10.1.2.3", "system_u:system_r:kv_client_t:s0:c2"}, // final
+		{"", "10.1.2.3", "system_u:system_r:kv_reader_t:s0:c9"},
+		{"", "192.0.2.1", "system_u:object_r:unlabeled_t:s0"},
+		{"?", "10.1.2.3", ""},
+		{"unconfined", "10.1.2.3", ""},
+	} {
+		d := &Peer{FD: -1, UDP: true, Label: c.label, Addr: netip.AddrPortFrom(netip.MustParseAddr(c.addr), 9)}
+		s := m.Subject(m.Generation(), d)
+		if got := m.SIDs().String(s); got != c.want {
+			t.Errorf("a datagram from %s with label %q: %q, want %q", c.addr, c.label, got, c.want)
+		}
+		m.SIDs().Release(s)
+	}
+	m.peers = peersFile
+	d := &Peer{FD: -1, UDP: true, Label: "system_u:system_r:kv_client_t:s0:c2", Addr: netip.MustParseAddrPort("10.1.2.3:9")}
+	if got := m.SIDs().String(m.Subject(m.Generation(), d)); got != "system_u:system_r:kv_reader_t:s0:c9" || m.KernelLabels() {
+		t.Errorf("the label of a datagram counts though labels do not: %s", got)
+	}
+	m.peers = peersKernel
 	p2 := *p
 	p2.FD = -1
 	m.label = func(int) (string, error) { t.Error("asked without a socket"); return "", nil }

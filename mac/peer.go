@@ -17,6 +17,7 @@ type Peer struct {
 	Local   netip.AddrPort // of the server; zero for UNIX sockets
 	Path    string         // of the UNIX socket
 	UDP     bool
+	Label   string     // of UDP: the kernel's label of the datagram; "" if it came with none
 	Extra   []Identity // verified names; see Identity
 }
 

@@ -23,8 +23,8 @@ const (
 //
 // Where the kernel's labels count, the label of the client's socket is final,
 // and is asked for anew in every generation: the kernel itself answers
-// "unlabeled" for one whose type a policy load has removed. Only the answer that
-// there is no label goes on to the contexts file; one that cannot be had, or
+// "unlabeled" for one whose type a policy load has removed. A datagram has come with
+// its label, or without. Only the answer that there is no label goes on to the contexts file; one that cannot be had, or
 // that is no SELinux context, makes the client nobody.
 //
 // In the contexts file the first line that matches any of the client's
@@ -34,8 +34,11 @@ func (m *Monitor) Subject(g *Generation, p *Peer) avc.SID {
 	if !m.Enabled() || p == nil {
 		return 0
 	}
-	if m.peers == peersKernel && p.FD >= 0 {
-		label, err := m.label(p.FD)
+	if m.peers == peersKernel && (p.FD >= 0 || p.Label != "") {
+		label, err := p.Label, error(nil)
+		if !p.UDP {
+			label, err = m.label(p.FD)
+		}
 		switch {
 		case errors.Is(err, unix.ENOPROTOOPT):
 		case err != nil || !plausible(label):
@@ -59,6 +62,10 @@ func (m *Monitor) Subject(g *Generation, p *Peer) avc.SID {
 	m.sids.Retain(s)
 	return s
 }
+
+// KernelLabels says whether the kernel's labels of clients count: whoever receives
+// datagrams has to ask for theirs then.
+func (m *Monitor) KernelLabels() bool { return m.Enabled() && m.peers == peersKernel }
 
 // plausible tells SELinux contexts from what other security modules answer to
 // SO_PEERSEC, such as AppArmor's "unconfined" or "name (enforce)".

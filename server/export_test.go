@@ -5,6 +5,8 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"sememcached/engine"
 	"sememcached/mac"
 	"sememcached/protocol"
@@ -93,3 +95,14 @@ var ParseCiphers = parseCiphers
 
 // ConnSize is the size of a connection in memory, without buffers.
 const ConnSize = unsafe.Sizeof(conn{}) + unsafe.Sizeof(mac.Peer{})
+
+// FakeRecvmsg makes every datagram bring control messages, until the returned function
+// is called. No server may run while it changes.
+func FakeRecvmsg(control []byte, flags int) (restore func()) {
+	real := recvmsg
+	recvmsg = func(fd int, p, oob []byte, _ int) (n, oobn, recvflags int, from unix.Sockaddr, err error) {
+		n, _, _, from, err = real(fd, p, nil, 0)
+		return n, copy(oob, control), flags, from, err
+	}
+	return func() { recvmsg = real }
+}

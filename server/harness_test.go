@@ -29,6 +29,14 @@ type scripted struct {
 	mu       sync.Mutex
 	gates    map[string]chan struct{}
 	statuses map[string]engine.Status
+	seen     func(*engine.Call)
+}
+
+// watch makes fn see every call before it is made, on the loop.
+func (s *scripted) watch(fn func(*engine.Call)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = fn
 }
 
 // gate makes every call on key Pending until the returned function is called.
@@ -59,7 +67,11 @@ func (s *scripted) before(w *engine.Worker, c *engine.Call) (st engine.Status, o
 	s.mu.Lock()
 	ch := s.gates[string(c.Key)]
 	st, set := s.statuses[string(c.Key)]
+	seen := s.seen
 	s.mu.Unlock()
+	if seen != nil {
+		seen(c)
+	}
 	if set {
 		return st, false
 	}

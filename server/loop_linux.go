@@ -83,6 +83,8 @@ type loop struct {
 	watchers []*conn     // that watch
 	watched  atomic.Bool // lines may wait for one of them
 	udp      []*udpSocket
+	datagram []byte        // received by UDP
+	control  [8 << 10]byte // what came with it: a label is a page at most
 	n        loopCounters
 	stop     int
 	stopAt   time.Time

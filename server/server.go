@@ -133,7 +133,7 @@ func (s *Server) Listen() error {
 			l.dialect = s.dialect
 		}
 	}
-	us, err := listenUDP(&s.set)
+	us, err := listenUDP(&s.set, s.mon != nil && s.mon.KernelLabels())
 	if err != nil {
 		closeAll(ls)
 		return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,9 +24,12 @@ import (
 // command in it is a message of its own, of as many datagrams as it takes.
 //
 // A datagram gets a connection that lives as long as its commands: it is executed
-// as soon as it is received, and goes away when the last reply has been sent. Its
-// client is known by the address it claims to have and by nothing else, so only a
-// udp: line of the contexts file gives it a context.
+// as soon as it is received, and goes away when the last reply has been sent.
+//
+// Where the kernel's labels of clients count, a datagram over IPv4 brings its own
+// (IP_PASSSEC of ip(7), SCM_SECURITY of cmsg): the kernel has none for IPv6. Else, and
+// where it brings none, its client is known by the address it claims to have and by
+// nothing else, so only a udp: line of the contexts file gives it a context.
 const (
 	udpHeader  = 8
 	udpPayload = 1400 - udpHeader // bytes of reply in a datagram, as memcached has it
@@ -57,7 +61,8 @@ type udpRequest struct {
 }
 
 // listenUDP opens the sockets of the settings' UDP port: one for each address.
-func listenUDP(set *Settings) ([]*udpSocket, error) {
+// With labels, each is asked for the labels of its datagrams.
+func listenUDP(set *Settings, labels bool) ([]*udpSocket, error) {
 	if set.UDPPort == 0 || set.UnixPath != "" {
 		return nil, nil
 	}
@@ -68,7 +73,7 @@ func listenUDP(set *Settings) ([]*udpSocket, error) {
 	}
 	var us []*udpSocket
 	for _, a := range addrs {
-		u, err := openUDP(a.AddrPort)
+		u, err := openUDP(a.AddrPort, labels)
 		if err != nil {
 			if a.optional && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
 				continue
@@ -81,7 +86,7 @@ func listenUDP(set *Settings) ([]*udpSocket, error) {
 	return us, nil
 }
 
-func openUDP(a netip.AddrPort) (*udpSocket, error) {
+func openUDP(a netip.AddrPort, labels bool) (*udpSocket, error) {
 	family := unix.AF_INET
 	var sa unix.Sockaddr = &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().Unmap().As4()}
 	if a.Addr().Is6() && !a.Addr().Is4In6() {
@@ -92,8 +97,14 @@ func openUDP(a netip.AddrPort) (*udpSocket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	if family == unix.AF_INET6 {
+	switch {
+	case family == unix.AF_INET6:
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	case labels:
+		if err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PASSSEC, 1); err != nil {
+			closeFD(fd)
+			return nil, os.NewSyscallError("setsockopt IP_PASSSEC", err)
+		}
 	}
 	if err == nil {
 		err = unix.Bind(fd, sa)
@@ -135,15 +146,18 @@ func hostsOnly(lists []string) []string {
 // serveUDP makes the loop receive from a socket.
 func (l *loop) serveUDP(u *udpSocket) error {
 	l.udp = append(l.udp, u)
+	if l.datagram == nil {
+		l.datagram = make([]byte, 64<<10)
+	}
 	ev := event(unix.EPOLLIN, wakeGen<<32|uint64(len(l.udp)))
 	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, u.fd, &ev)
 }
 
 // receiveUDP executes the datagrams that have come.
 func (l *loop) receiveUDP(u *udpSocket) {
-	var buf [64 << 10]byte
+	buf, oob := l.datagram, l.control[:]
 	for range udpBatch {
-		n, from, err := unix.Recvfrom(u.fd, buf[:], 0)
+		n, oobn, flags, from, err := recvmsg(u.fd, buf, oob, 0)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -159,11 +173,42 @@ func (l *loop) receiveUDP(u *udpSocket) {
 			udp: &udpRequest{sock: u, to: from, id: binary.BigEndian.Uint16(buf[:])},
 		}
 		l.slots.put(c)
-		c.client.Peer = &mac.Peer{FD: -1, UDP: true, Addr: addrPort(from), Local: u.addr}
+		c.client.Peer = &mac.Peer{FD: -1, UDP: true, Addr: addrPort(from), Local: u.addr, Label: datagramLabel(oob[:oobn], flags)}
 		c.call.Client, c.call.Tag = &c.client, c.tag()
 		c.input = buf[udpHeader:n:n]
 		l.goOnUDP(c)
 	}
+}
+
+// recvmsg is recvmsg(2); tests have kernels of their own.
+var recvmsg = unix.Recvmsg
+
+// badLabel is no context, so that whoever has it is nobody.
+const badLabel = "?"
+
+// datagramLabel is the security context in the control messages of a datagram, "" if
+// there is none. One that is cut short, or cannot be read, is no context and not
+// nothing: it must not pass for a client without a label.
+func datagramLabel(control []byte, flags int) string {
+	if flags&unix.MSG_CTRUNC != 0 {
+		return badLabel
+	}
+	if len(control) == 0 {
+		return ""
+	}
+	ms, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return badLabel
+	}
+	for _, m := range ms {
+		if m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.SCM_SECURITY {
+			if label := bytes.TrimSuffix(m.Data, []byte{0}); len(label) > 0 {
+				return string(label)
+			}
+			return badLabel
+		}
+	}
+	return ""
 }
 
 // goOnUDP executes what a datagram holds, from its start or from where it was

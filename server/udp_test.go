@@ -2,9 +2,12 @@ package server_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,10 +144,56 @@ func frame(opcode byte, key, value string) []byte {
 	return append(append(b, key...), value...)
 }
 
+// TestUDPHostile: datagrams that nobody should send do no harm, and get no more than
+// one reply for each of their lines.
+func TestUDPHostile(t *testing.T) {
+	r := start(t, plan{set: server.Settings{UDPPort: -1}})
+	u := dialUDP(t, r)
+	rnd := rand.New(rand.NewPCG(7, 7))
+	value := strings.Repeat("v", 60_000)
+	for i := range 3000 {
+		b := make([]byte, rnd.IntN(200))
+		for j := range b {
+			b[j] = byte(rnd.Uint32())
+		}
+		switch i % 5 {
+		case 0: // any bytes
+		case 1: // a frame, then any bytes
+			copy(b, "\x00\x05\x00\x00\x00\x01\x00\x00")
+		case 2: // the same in the binary protocol
+			b = append([]byte("\x00\x05\x00\x00\x00\x01\x00\x00\x80"), b...)
+		case 3: // parts in any order, of any number
+			b = append([]byte{0, 5, 0, byte(rnd.IntN(4)), 0, byte(rnd.IntN(4)), 0, 0}, "set part 0 0 5\r\nhello\r\n"...)
+		case 4: // what is longer than its datagram
+			b = append([]byte("\x00\x05\x00\x00\x00\x01\x00\x00"), fmt.Sprintf("set h 0 0 %d noreply\r\n%s", 1000+rnd.IntN(1<<31-2000), b)...)
+		}
+		_, _ = u.Write(b) // a full buffer is as good as a lost datagram
+	}
+	_, _ = u.Write([]byte("\x00\x05\x00\x00\x00\x01\x00\x00set big 0 0 60000 noreply\r\n" + value + "\r\n"))
+	fresh := dialUDP(t, r)
+	fresh.ask("get h\r\n", "END\r\n")
+	until(t, "the large datagram", func() bool { return r.store.Stats().CurrItems > 0 })
+	fresh.ask("get big\r\n", "VALUE big 0 60000\r\n"+value+"\r\nEND\r\n")
+	until(t, "no connection is left", func() bool { n, _, _, _ := r.srv.Held(); return n <= 1 })
+}
+
 // TestUDPOff: without -U nothing listens.
 func TestUDPOff(t *testing.T) {
 	r := start(t, plan{})
 	if s := r.dial().stats(" conns"); strings.Contains(s, "udp") {
 		t.Errorf("stats conns:\n%s", s)
+	}
+	u, err := net.Dial("udp", r.srv.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	_ = u.SetDeadline(time.Now().Add(patience))
+	if _, err := u.Write([]byte("\x00\x01\x00\x00\x00\x01\x00\x00version\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	var buf [100]byte
+	if n, err := u.Read(buf[:]); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %q, %v", buf[:n], err)
 	}
 }
