@@ -80,9 +80,10 @@ bench: build ## side by side with memcached: ratios in one run (10 minutes)
 	$(GO) run ./bench/sidebyside -results bench/RESULTS.md -json bench/results.json -svg bench/charts
 
 .PHONY: bench-full bench-guard
-bench-full: bench ## bench, two unpinned threads, the price of access control, 5M items
+bench-full: bench ## bench, two unpinned threads, the price of access control, 5M items, TLS
 	$(GO) run ./bench/sidebyside -threads 2 -pin=false -results bench/RESULTS-2threads.md -json bench/results-2threads.json -memory ''
 	RIVALS="macoff=./sememcached --mac off" $(GO) run ./bench/sidebyside -rows get,get90,set,mget24,mget100,pipe16 -strace=false -memory 5000000 -results bench/RESULTS-mac.md -json bench/results-mac.json
+	$(GO) run ./bench/tls -results bench/RESULTS-tls.md
 
 .PHONY: bench-policy
 bench-policy: deps ## loading and deciding beside libsepol (a minute)

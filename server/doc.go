@@ -58,6 +58,15 @@
 // the loop of the watcher's connection sends. While nobody watches a command
 // costs one atomic load more.
 //
+// # TLS
+//
+// A connection of a listener with TLS goes from the acceptor to a handshaker, a
+// thread of low priority on which handshakes are coroutines, and from there to a
+// loop. The loop serves it like any other: crypto/tls reads from and writes to a
+// net.Conn that never waits (stream). Certificates are one immutable state behind a
+// pointer; a refresh publishes a new one and then has the connections closed whose
+// clients it does not trust.
+//
 // # UDP
 //
 // A UDP socket belongs to one loop. Every datagram becomes a connection that

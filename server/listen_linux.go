@@ -82,12 +82,7 @@ func listenAll(set *Settings) ([]*listener, error) {
 			return nil, fmt.Errorf("server: failed to listen on TCP port %d (%s): %w", a.Port(), a.Addr(), err)
 		}
 		l.dialect = a.dialect
-		if set.TLS.Enabled {
-			l.tls = tlsDefault
-			if a.tlsPrefix != "" {
-				l.tls = tlsPrefixes[a.tlsPrefix]
-			}
-		}
+		l.tls = tlsPrefixes[a.tlsPrefix]
 		ls = append(ls, l)
 	}
 	if len(addrs) > 0 && len(ls) == 0 {

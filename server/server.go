@@ -129,6 +129,7 @@ func (s *Server) Listen() error {
 		return err
 	}
 	for _, l := range ls {
+		l.tls = l.tls.decided(s.tls != nil && !l.unix())
 		if l.dialect == negotiating {
 			l.dialect = s.dialect
 		}

@@ -43,7 +43,8 @@ const (
 type tlsMode uint8
 
 const (
-	tlsOff     tlsMode = iota // plain text
+	tlsUnset   tlsMode = iota // as the server's other listeners: TLS, if it has that
+	tlsOff                    // plain text
 	tlsDefault                // TLS; client certificates as ssl_verify_mode says
 	tlsNoPeer                 // TLS; client certificates are not asked for
 	tlsPeer                   // TLS; a client certificate is required
@@ -52,6 +53,17 @@ const (
 
 // tlsPrefixes are the prefixes of -l that are about TLS.
 var tlsPrefixes = map[string]tlsMode{"notls": tlsOff, "btls": tlsNoPeer, "mtls": tlsPeer}
+
+// decided is the mode of a listener on a server that has TLS, or has not.
+func (m tlsMode) decided(on bool) tlsMode {
+	switch {
+	case !on:
+		return tlsOff
+	case m == tlsUnset:
+		return tlsDefault
+	}
+	return m
+}
 
 // clientAuth is what a mode means where ssl_verify_mode is verify.
 func (m tlsMode) clientAuth(verify int) tls.ClientAuthType {

@@ -53,7 +53,7 @@ type handshake struct {
 
 // Priority of the handshakers, beside that of the process.
 const (
-	handshakeNice  = 10
+	handshakeNice  = 15
 	handshakeSlice = 100 * time.Millisecond
 )
 
@@ -145,8 +145,8 @@ func (h *handshaker) serve() {
 	}
 }
 
-// yieldToLoops lowers the calling thread's priority. Being nice gives it a tenth of
-// a processor that others want; the long slice makes the scheduler of Linux 6.12
+// yieldToLoops lowers the calling thread's priority. Being nice leaves it a
+// thirtieth of a processor that others want; the long slice makes the scheduler of Linux 6.12
 // and later take the processor from it as soon as a loop wakes, whose slice is
 // shorter (sched_setattr(2), sched_runtime; older kernels ignore it). SCHED_IDLE
 // would be too much: on a busy machine there would be no handshakes at all, and a
