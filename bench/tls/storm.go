@@ -144,7 +144,7 @@ type stormers struct {
 
 // stormNice is the priority of those who make handshakes: elsewhere they would be
 // other machines.
-const stormNice = 5
+const stormNice = 19
 
 func startStorm(addr string, hello []byte, conns int) *stormers {
 	st := &stormers{end: make(chan struct{})}
@@ -155,7 +155,7 @@ func startStorm(addr string, hello []byte, conns int) *stormers {
 	}
 	sa := &unix.SockaddrInet4{Port: tcp.Port, Addr: [4]byte(tcp.IP.To4())}
 	// Few threads, each with connections whose handshakes overlap.
-	const threads = 4
+	const threads = 2
 	for range threads {
 		st.group.Go(func() {
 			runtime.LockOSThread() // and not unlocked: the thread ends with its priority
