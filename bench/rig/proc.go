@@ -86,3 +86,11 @@ func RSS(pid int) (int64, error) {
 	}
 	return n * int64(os.Getpagesize()), nil
 }
+
+func readProc(pid int, name string) ([]byte, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if err != nil {
+		return nil, fmt.Errorf("rig: %w", err)
+	}
+	return b, nil
+}

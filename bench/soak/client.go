@@ -135,11 +135,28 @@ func (c *client) live() error {
 		} else {
 			err = c.batch()
 		}
+		if errors.Is(err, errExcused) {
+			err = c.startAnew()
+		}
 		if err != nil {
 			_ = c.conn.Close()
 			return err
 		}
 	}
+}
+
+// errExcused: an answer is not what it should be, and the server has said why.
+var errExcused = errors.New("excused")
+
+// startAnew gives up all keys and the connection.
+func (c *client) startAnew() error {
+	_ = c.conn.Close()
+	all := map[string]bool{}
+	for _, k := range c.names {
+		all[k] = true
+	}
+	c.retire(all)
+	return c.dial()
 }
 
 // batch sends some commands and checks their replies.
@@ -203,6 +220,9 @@ func (c *client) exchange(ops []op, before, after func() error) error {
 	}
 	for i := range ops {
 		if err := ops[i].check(); err != nil {
+			if c.excused() {
+				return errExcused
+			}
 			return fmt.Errorf("after %.200q: %w", ops[i].wire, err)
 		}
 	}
