@@ -186,3 +186,23 @@ func Anonymous(pid int) (all, huge int64, err error) {
 	}
 	return all, huge, nil
 }
+
+// Private is the memory of a process that no other shares, in bytes (smaps_rollup
+// of proc(5)).
+func Private(pid int) (n int64, err error) {
+	b, err := readProc(pid, "smaps_rollup")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(b) {
+		f := strings.Fields(string(line))
+		if len(f) == 3 && (f[0] == "Private_Clean:" || f[0] == "Private_Dirty:") {
+			kb, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("rig: smaps_rollup of %d: %w", pid, err)
+			}
+			n += kb << 10
+		}
+	}
+	return n, nil
+}
