@@ -102,6 +102,8 @@ ci: deps-test lint build ## what continuous integration runs
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=20s
 	$(MAKE) vm
+	$(GO) run ./bench/soak -duration 2m -dir ''
+	$(GO) run ./bench/idle -quiet 3s -worse 20
 	@echo "checked without an oracle:"; $(GO) test -count=1 -v -run '^TestVersions34And35$$' ./policy | grep 'no oracle'
 	$(GO) run ./bench/differential -duration 2m -dir ''
 	$(MAKE) bench-guard
@@ -118,6 +120,13 @@ policy-long: deps-test ## Debian's policies at every version, 200,000 questions 
 soak: build policy-long ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
 	$(GO) run ./bench/crash -rounds 300 -log bench/runs/crash.log
+
+.PHONY: bench-memory bench-hitratio
+bench-memory: build ## memory side by side with memcached (half an hour)
+	$(GO) run ./bench/memory -out bench/RESULTS-memory.md
+
+bench-hitratio: build ## hit ratios side by side with memcached
+	$(GO) run ./bench/hitratio -m 16 -out bench/RESULTS-hitratio.md
 	$(GO) run ./bench/differential
 
 clean: ## remove what was built

@@ -52,6 +52,7 @@ func (c *class) alloc(shard, nkey uint8, over int64) uint32 {
 		c.s.owner[n].Store(uint32(c.id) + 1)
 		c.pages.Add(1)
 		c.push(n)
+		c.s.drainer.grown.Store(true)
 	}
 	return c.take(shard, nkey)
 }

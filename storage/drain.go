@@ -9,12 +9,16 @@ import (
 // drainer moves memory from where it is used least to where it is wanted: it
 // empties one page at a time, or evicts runs, a little with each allocation, as memcached's
 // slab rebalancer does in a thread of its own. It begins when the limit is exceeded, and
-// when a class evicts items that are younger than what another class keeps.
+// when a class evicts items that are younger than what another class keeps. Below the limit
+// it begins when a class takes a page and another has a surplus of free chunks: a mix of sizes
+// that changes would otherwise leave every class with the most that it ever had.
 //
-// Items of the page that were used lately are moved to other chunks of the class; the rest is evicted.
+// Items of the page that were used lately are moved to other chunks of the class; the rest is
+// evicted. Nothing is evicted from a class with a surplus.
 type drainer struct {
 	busy   atomic.Bool  // a page is chosen
 	wanted atomic.Int32 // class that needs memory, plus one; 0 none
+	grown  atomic.Bool  // a class has taken a page since surplus was looked for
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -22,6 +26,7 @@ type drainer struct {
 	class  *class
 	chunk  uint32 // where the walk goes on
 	rounds int
+	gentle bool   // the page is of a class with a surplus: items are moved and never evicted
 	rest   uint32 // allocations to wait after a search found no page
 
 	moved atomic.Uint64 // pages emptied
@@ -36,6 +41,9 @@ const (
 	// that are pinned or still being filled cannot be had.
 	drainRounds = 4
 	drainRest   = 256
+	// surplusHalves is how many half pages of free chunks a class may keep: less than
+	// memcached's slab_automove lets it, for there are twice as many classes.
+	surplusHalves = 3
 	// sampleItems is how many items at the end of a queue are asked for their age.
 	sampleItems = 8
 	// sampleShards is how many shards are tried for some.
@@ -65,10 +73,18 @@ func (s *Store) Balance(now uint32) (more bool) {
 // drain does one step of what is to be done. sh is locked.
 func (s *Store) drain(sh *Shard, now uint32) {
 	d := &s.drainer
-	if !d.busy.Load() && d.wanted.Load() == 0 && s.pool.excess.Load() == 0 || s.cfg.NoEvict || !d.mu.TryLock() {
+	if !d.busy.Load() && d.wanted.Load() == 0 && s.pool.excess.Load() == 0 && !d.grown.Load() || s.cfg.NoEvict || !d.mu.TryLock() {
 		return
 	}
 	defer d.mu.Unlock()
+	if !d.busy.Load() && d.grown.Load() && d.wanted.Load() == 0 && s.pool.excess.Load() == 0 {
+		d.grown.Store(false)
+		donor := s.surplus()
+		if donor == nil || !s.choosePage(donor) {
+			return
+		}
+		d.gentle = true
+	}
 	if !d.busy.Load() {
 		if d.rest > 0 && d.wanted.Load() == 0 {
 			d.rest--
@@ -90,6 +106,7 @@ func (s *Store) drain(sh *Shard, now uint32) {
 			d.rest = drainRest
 			return
 		}
+		d.gentle = false
 	}
 	for work := 0; work < drainWork; work++ {
 		ref, owner, done := s.nextDrain()
@@ -102,6 +119,26 @@ func (s *Store) drain(sh *Shard, now uint32) {
 			work += drainItem - 1
 		}
 	}
+}
+
+// surplus returns the class with the most free chunks beyond what it may keep, nil if
+// there is none.
+func (s *Store) surplus() (most *class) {
+	best := int64(0)
+	for i := range s.classes {
+		c := &s.classes[i]
+		pages := int64(c.pages.Load())
+		if 2*pages <= surplusHalves {
+			continue
+		}
+		c.mu.Lock()
+		free := int64(c.pages.Load())*int64(c.perPage) - c.live
+		c.mu.Unlock()
+		if over := (2*free - surplusHalves*int64(c.perPage)) * int64(c.chunk); over > best {
+			most, best = c, over
+		}
+	}
+	return most
 }
 
 // chooseDonor returns the class that should lose memory for class wanted, or for the limit if
@@ -300,7 +337,7 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
 	if !same || hd.state&stateLinked == 0 || hd.state&statePinned != 0 || owner.keep == ref {
 		return
 	}
-	if s.dead(it, now) == Present && owner.rescue(c, ref, now) {
+	if s.dead(it, now) == Present && (owner.rescue(c, ref, now) || s.drainer.gentle) {
 		return
 	}
 	h := s.hashOf(ref)
@@ -322,6 +359,9 @@ func (sh *Shard) rescue(c *class, ref, now uint32) bool {
 		}
 	}
 	if to == 0 {
+		if s.drainer.gentle {
+			return false
+		}
 		if recent(hd) == 0 && hd.state&stateMain == 0 {
 			return false
 		}

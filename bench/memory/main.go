@@ -209,7 +209,7 @@ func (t *tool) mixed() error {
 
 // rss loads and overwrites in both servers at the same time.
 func (t *tool) rss(items int) error {
-	mb := 64 + items/1_000_000*400
+	mb := 64 + items*400/1_000_000
 	type result struct {
 		loaded, after, hugeLoaded, huge int64
 		evictions                       int64

@@ -218,7 +218,7 @@ func (c *client) metaFlags(k string, e *entry, r *metaReply, opaque string) erro
 		case e.adrift:
 		case e.exp.IsZero() && got != "-1" && (err != nil || left < 90_000):
 			return bad('t', -1)
-		case !e.exp.IsZero() && (err != nil || left < 0 || time.Duration(left)*time.Second > time.Until(e.exp)+vague):
+		case !e.exp.IsZero() && (err != nil || left < 0 || time.Duration(left)*time.Second > e.exp.Sub(c.sent)+vague):
 			return bad('t', time.Until(e.exp))
 		}
 	}
