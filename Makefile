@@ -120,6 +120,7 @@ policy-long: deps-test ## Debian's policies at every version, 200,000 questions 
 soak: build policy-long ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
 	$(GO) run ./bench/crash -rounds 300 -log bench/runs/crash.log
+	$(GO) run ./bench/differential
 
 .PHONY: bench-memory bench-hitratio
 bench-memory: build ## memory side by side with memcached (half an hour)
@@ -127,7 +128,6 @@ bench-memory: build ## memory side by side with memcached (half an hour)
 
 bench-hitratio: build ## hit ratios side by side with memcached
 	$(GO) run ./bench/hitratio -m 16 -out bench/RESULTS-hitratio.md
-	$(GO) run ./bench/differential
 
 clean: ## remove what was built
 	rm -rf sememcached sememcached.race build
