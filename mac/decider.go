@@ -36,6 +36,12 @@ type Decider interface {
 	// Create is the context of a new object of class c that scontext makes at
 	// tcontext; name is "" or an object name of a named transition.
 	Create(scontext, tcontext string, c avc.Class, name string) (string, error)
+	// Member is the context of scontext's own instance of tcontext, a
+	// polyinstantiated object of class c (type_member).
+	Member(scontext, tcontext string, c avc.Class) (string, error)
+	// Relabel is the context that tcontext, an object of class c, should get
+	// when scontext takes it over (type_change). It permits nothing.
+	Relabel(scontext, tcontext string, c avc.Class) (string, error)
 	// Canonical checks a context and returns its one canonical spelling, or
 	// ErrInvalidContext.
 	Canonical(context string) (string, error)
@@ -186,11 +192,29 @@ func (f *filePolicy) Create(s, t string, c avc.Class, name string) (string, erro
 	if f.class[c] == 0 {
 		return "", ErrUnusable
 	}
-	n, err := f.pol.ComputeCreate(f.context(s), f.context(t), policy.Class(f.class[c]), name)
+	return f.label(f.pol.ComputeCreate(f.context(s), f.context(t), policy.Class(f.class[c]), name))
+}
+
+func (f *filePolicy) Member(s, t string, c avc.Class) (string, error) {
+	if f.class[c] == 0 {
+		return "", ErrUnusable
+	}
+	return f.label(f.pol.ComputeMember(f.context(s), f.context(t), policy.Class(f.class[c])))
+}
+
+func (f *filePolicy) Relabel(s, t string, c avc.Class) (string, error) {
+	if f.class[c] == 0 {
+		return "", ErrUnusable
+	}
+	return f.label(f.pol.ComputeRelabel(f.context(s), f.context(t), policy.Class(f.class[c])))
+}
+
+// label is a computed context as text.
+func (f *filePolicy) label(c policy.Context, err error) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalidContext, err)
 	}
-	return f.pol.ContextString(n), nil
+	return f.pol.ContextString(c), nil
 }
 
 func (f *filePolicy) Canonical(ctx string) (string, error) {

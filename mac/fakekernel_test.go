@@ -219,7 +219,7 @@ func (k *fakeKernel) answerTo(name, in string) ([]byte, error) {
 			flags = 1
 		}
 		return fmt.Appendf(nil, "%x %x %x %x %d %x", uint32(d.Allowed), uint32(0xffffffff), uint32(d.AuditAllow), uint32(d.AuditDeny), k.seqno, flags), nil
-	case "create":
+	case "create", "member", "relabel":
 		object := ""
 		if len(f) > 3 {
 			k.names = append(k.names, f[3])
@@ -228,7 +228,16 @@ func (k *fakeKernel) answerTo(name, in string) ([]byte, error) {
 				return nil, unix.EINVAL
 			}
 		}
-		c, err := k.pol.ComputeCreate(s, o, class, object)
+		var c policy.Context
+		var err error
+		switch name {
+		case "create":
+			c, err = k.pol.ComputeCreate(s, o, class, object)
+		case "member":
+			c, err = k.pol.ComputeMember(s, o, class)
+		case "relabel":
+			c, err = k.pol.ComputeRelabel(s, o, class)
+		}
 		if err != nil {
 			return nil, unix.EACCES
 		}

@@ -30,13 +30,14 @@ func kindsPolicy(t testing.TB) []byte {
 // answers.
 func TestKernelAndPolicyFileAgree(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		b      []byte
-		server string
-		ctx    []string
+		name     string
+		b        []byte
+		server   string
+		ctx      []string
+		computed []string // members and relabellings that must be among the answers
 	}{
-		{"built-in", policy.Default(), DefaultServerContext, []string{plain, client1, client2, reader, admin, item, item1, session, nobody, DefaultServerContext, "x:y:z:s0", "system_u:object_r:kv_item_t:s0:c1.c9"}},
-		{"kinds", kindsPolicy(t), "u:r:server_t:s0", []string{"u:r:a_t:s0", "u:r:a_t:s0-s0:c0", "u:r:loose_t:s0", "u:object_r:item_t:s0", "u:object_r:session_t:s0:c0", "u:r:server_t:s0"}},
+		{"built-in", policy.Default(), DefaultServerContext, []string{plain, client1, client2, reader, admin, item, item1, session, nobody, DefaultServerContext, "x:y:z:s0", "system_u:object_r:kv_item_t:s0:c1.c9"}, nil},
+		{"kinds", kindsPolicy(t), "u:r:server_t:s0", []string{"u:r:a_t:s0", "u:r:a_t:s0-s0:c0", "u:r:loose_t:s0", "u:object_r:item_t:s0", "u:object_r:session_t:s0:c0", "u:r:server_t:s0"}, []string{"member u:object_r:session_t:s0false", "relabel u:object_r:item_t:s0:c0false"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newFakeKernel(t, c.b)
@@ -48,6 +49,7 @@ func TestKernelAndPolicyFileAgree(t *testing.T) {
 				t.Errorf("calculate %v %v, names %q %q", gk.Calculate, gf.Calculate, gk.names, gf.names)
 			}
 			n := 0
+			computed := map[string]int{}
 			for _, s := range c.ctx {
 				for _, o := range c.ctx {
 					for _, class := range avc.Classes() {
@@ -67,6 +69,19 @@ func TestKernelAndPolicyFileAgree(t *testing.T) {
 					}
 					if a, b := ask(mk, ek), ask(mf, ef); a != b {
 						t.Errorf("transition %s to %s: kernel %v, file %v", s, o, a, b)
+					}
+					for kind, name := range map[Kind]string{AskMember: "member", AskRelabel: "relabel"} {
+						for _, class := range avc.Classes() {
+							ask := func(m *Monitor, e *Epoch) string {
+								_, a := m.ask(t, e, Question{Kind: kind, Class: class, Source: m.sid2(s), Target: m.sid2(o)})
+								return m.SIDs().String(a.SID) + fmt.Sprint(a.Err != nil)
+							}
+							a, b := ask(mk, ek), ask(mf, ef)
+							if a != b {
+								t.Errorf("%s %s %s %v: kernel %s, file %s", name, s, o, class, a, b)
+							}
+							computed[name+" "+a]++
+						}
 					}
 				}
 				for _, key := range []string{"k", "session", "a%b"} {
@@ -89,6 +104,11 @@ func TestKernelAndPolicyFileAgree(t *testing.T) {
 			}
 			if n < 50 {
 				t.Errorf("only %d questions", n)
+			}
+			for _, want := range c.computed {
+				if computed[want] == 0 {
+					t.Errorf("expected %s, found %v", want, computed)
+				}
 			}
 			if c.name == "kinds" && fmt.Sprint(k.names[0]) != "session" && k.names[0] != "a%25b" {
 				t.Errorf("object names arrive as %q", k.names)
@@ -481,14 +501,15 @@ func TestKernelReloadStorm(t *testing.T) {
 			}
 		}()
 	}
-	for i := range 200 {
+	const enough = 200
+	for i, deadline := 0, time.Now().Add(time.Minute); i < 200 || answered.Load() < enough && time.Now().Before(deadline) && !t.Failed(); i++ {
 		k.setBool("kv_reader_sessions", i%2 == 1)
 		flips.Add(1)
 		time.Sleep(2 * time.Millisecond)
 	}
 	close(stop)
 	wg.Wait()
-	if n := answered.Load(); n < 200 {
+	if n := answered.Load(); n < enough {
 		t.Errorf("only %d answers", n)
 	}
 }

@@ -153,7 +153,7 @@ type Monitor struct {
 	epochs     epochs
 	live       atomic.Pointer[func(avc.SID) bool]
 	collecting sync.Mutex
-	complained atomic.Int64 // the second of the last failure logged
+	complaints complaints
 
 	audit      *auditor
 	moved      chan struct{} // a generation was replaced

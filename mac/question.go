@@ -29,6 +29,12 @@ const (
 	// AskTransition: may Task change the label of an item from Source to
 	// Target (validatetrans)? -> Err nil, or ErrRefused.
 	AskTransition
+	// AskMember: which label has Source's own instance of Target, an object of
+	// Class (type_member)? -> SID.
+	AskMember
+	// AskRelabel: which label should Target, an object of Class, get when
+	// Source takes it over (type_change)? -> SID.
+	AskRelabel
 )
 
 // Question is asked in one generation. It is comparable: equal questions have
@@ -46,7 +52,7 @@ type Question struct {
 // normal is q without the fields that its kind does not look at.
 func (q Question) normal() Question {
 	switch q.Kind {
-	case AskAccess:
+	case AskAccess, AskMember, AskRelabel:
 		return Question{Kind: q.Kind, Class: q.Class, Source: q.Source, Target: q.Target}
 	case AskCreate:
 		return Question{Kind: q.Kind, Class: avc.ClassItem, Source: q.Source, Selector: q.Selector}
@@ -64,9 +70,9 @@ func (q Question) normal() Question {
 // force. The zero value denies.
 //
 // A SID in the answer to AskContext carries a reference that the receiver
-// releases, each receiver its own. A SID in the answer to AskCreate carries
-// none: the receiver uses it within the turn of its Epoch, and retains it if it
-// keeps it elsewhere than on an item.
+// releases, each receiver its own. A SID in the answer to AskCreate, AskMember
+// or AskRelabel carries none: the receiver uses it within the turn of its Epoch,
+// and retains it if it keeps it elsewhere than on an item.
 type Answer struct {
 	Seq      uint64
 	Decision avc.Decision
@@ -121,6 +127,8 @@ func (m *Monitor) trivial(g *Generation, q Question) (Answer, bool) {
 	case q.Kind == AskCreate && (q.Source == 0 || g.Server == 0):
 		return nobody, true
 	case q.Kind == AskTransition && (q.Source == 0 || q.Target == 0 || q.Task == 0):
+		return nobody, true
+	case (q.Kind == AskMember || q.Kind == AskRelabel) && (q.Source == 0 || q.Target == 0):
 		return nobody, true
 	}
 	return Answer{}, false
@@ -326,14 +334,6 @@ func (m *Monitor) answer(g *Generation, q Question) Answer {
 // moment, within the same generation.
 var errNumberless = fmt.Errorf("%w: the label is gone", ErrInvalidContext)
 
-// complain logs failures, at most one a second.
-func (m *Monitor) complain(err error) {
-	now := time.Now().Unix()
-	if last := m.complained.Load(); last != now && m.complained.CompareAndSwap(last, now) {
-		m.log.Error("mac: access could not be decided and is denied", "error", err)
-	}
-}
-
 func (m *Monitor) compute(g *Generation, q Question) (a Answer) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -367,6 +367,16 @@ func (m *Monitor) compute(g *Generation, q Question) (a Answer) {
 			return Answer{Seq: g.Seq, Err: errNumberless}
 		}
 		err = g.dec.Transition(source, target, task, avc.ClassItem)
+	case AskMember, AskRelabel:
+		source, target := m.sids.String(q.Source), m.sids.String(q.Target)
+		if source == "" || target == "" {
+			return Answer{Seq: g.Seq, Err: errNumberless}
+		}
+		compute := g.dec.Member
+		if q.Kind == AskRelabel {
+			compute = g.dec.Relabel
+		}
+		ctx, err = compute(source, target, q.Class)
 	default:
 		err = fmt.Errorf("%w: no such question", ErrUndecided)
 	}

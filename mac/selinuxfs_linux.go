@@ -142,14 +142,24 @@ func (fs *selinuxfs) access(scontext, tcontext string, class uint16) (vector, er
 	return vector{n[0] & n[1], n[2], n[3], n[4], n[5]&1 != 0}, nil
 }
 
-// create is security_transition_sid; member is another file of the same form.
-// name is an object name, "" for none.
-func (fs *selinuxfs) create(scontext, tcontext string, class uint16, name string) (string, error) {
+// computation is a file that computes a context for a pair of contexts and a
+// class: the three take the same question.
+type computation string
+
+const (
+	computeCreate  computation = "create"  // security_transition_sid_user
+	computeMember  computation = "member"  // security_member_sid
+	computeRelabel computation = "relabel" // security_change_sid
+)
+
+// compute asks one of them. name is an object name, "" for none; only create
+// takes one.
+func (fs *selinuxfs) compute(what computation, scontext, tcontext string, class uint16, name string) (string, error) {
 	in := fmt.Appendf(nil, "%s %s %d", scontext, tcontext, class)
 	if name != "" {
 		in = appendObjectName(append(in, ' '), name)
 	}
-	return fs.contextReply("create", in)
+	return fs.contextReply(string(what), in)
 }
 
 // context checks a context and returns its canonical form.
@@ -284,10 +294,22 @@ func (k *kernelPolicy) failed(err error) error {
 }
 
 func (k *kernelPolicy) Create(s, t string, c avc.Class, name string) (string, error) {
-	ctx, err := k.fs.create(s, t, k.class[c], name)
+	return k.compute(computeCreate, s, t, c, name)
+}
+
+func (k *kernelPolicy) Member(s, t string, c avc.Class) (string, error) {
+	return k.compute(computeMember, s, t, c, "")
+}
+
+func (k *kernelPolicy) Relabel(s, t string, c avc.Class) (string, error) {
+	return k.compute(computeRelabel, s, t, c, "")
+}
+
+func (k *kernelPolicy) compute(what computation, s, t string, c avc.Class, name string) (string, error) {
+	ctx, err := k.fs.compute(what, s, t, k.class[c], name)
 	if invalid(err) {
 		if err = k.knownAll(&s, &t); err == nil {
-			ctx, err = k.fs.create(s, t, k.class[c], name)
+			ctx, err = k.fs.compute(what, s, t, k.class[c], name)
 		}
 	}
 	if err != nil {
