@@ -35,6 +35,8 @@ type Record struct {
 type auditor struct {
 	m    *Monitor
 	sink sink // the goroutine's
+	// kernel says that the records were to go to the kernel's audit subsystem.
+	kernel bool
 	// fallback is where records go that the kernel does not take.
 	fallback func() sink
 	wake     chan struct{}
@@ -123,10 +125,15 @@ func openAuditor(m *Monitor) (*auditor, error) {
 	if a.sink, err = m.openSink(); err != nil {
 		return nil, err
 	}
+	_, a.kernel = a.sink.(*netlinkSink)
 	a.wait.Add(1)
 	go a.run()
 	return a, nil
 }
+
+// AuditsToKernel reports whether audit records are sent to the kernel's audit
+// subsystem, which takes the capability CAP_AUDIT_WRITE.
+func (m *Monitor) AuditsToKernel() bool { return m.audit != nil && m.audit.kernel }
 
 // openSink follows Config.AuditLog.
 func (m *Monitor) openSink() (sink, error) {

@@ -59,10 +59,11 @@ func (m *Monitor) startKernel() error {
 	}
 	page, err := openStatusPage(root)
 	if err != nil {
-		if k.link, page, err = openStatusLink(k.fs, err); err != nil {
+		why := err
+		if k.link, page, err = openStatusLink(k.fs, why); err != nil {
 			return refuse("changes of the kernel's policy could not be noticed: %w", err)
 		}
-		m.log.Warn("mac: the kernel's status page cannot be mapped; netlink tells of changes, a little later", "error", err)
+		m.log.Warn("mac: the kernel's status page cannot be mapped; netlink tells of changes, a little later", "error", why)
 	}
 	m.kernel, m.page = k, page
 	if k.link != nil {
@@ -247,10 +248,15 @@ func (m *Monitor) kernelState(starting bool) (*state, error) {
 	k, page := m.kernel, m.page
 	st := &state{status: page.sequence()}
 	var ok bool
+	var err error
 	if st.enforcing, ok = page.enforcing(st.status); !ok {
+		if page.mem == nil { // the mode is a file's then
+			if _, err = k.fs.number("enforce"); err != nil {
+				return nil, err
+			}
+		}
 		return nil, errMoved
 	}
-	var err error
 	dec := &kernelPolicy{fs: k.fs, page: page, status: st.status}
 	st.dec = dec
 	if dec.mapping, st.missing, err = k.fs.mapping(); err != nil {
@@ -301,7 +307,7 @@ func (m *Monitor) kernelServer(starting bool, unlabeled string) (string, error) 
 	ctx := m.cfg.ServerContext
 	if ctx == "" {
 		var err error
-		if ctx, err = ownLabel(); err != nil {
+		if ctx, err = ownLabel(m.cfg.proc()); err != nil {
 			return "", fmt.Errorf("the server's own context: %w", err)
 		}
 	}

@@ -81,6 +81,27 @@ const (
 	installHint  = "install the module that defines them: sememcached policy module > sememcached.cil && semodule -i sememcached.cil"
 )
 
+// Whoever asks for a decider gets one or no server: these are all the ways to be
+// without one, and each refuses to start, with ExitConfig and a text that says
+// what is wrong and what to do. Only Off, which must be asked for by name, is a
+// server without a decider, and it says so.
+//
+//	no mode, or none that there is            Open, ParseMode
+//	SELinux off, and the kernel asked for     choose
+//	on and hidden, or that cannot be told     choose, look
+//	on and no policy loaded                   kernelState: no unlabeled context, no classes
+//	a class or a permission of ours missing   refuseMissing, for kernel and file alike
+//	selinuxfs unreadable, or makes no sense   kernelState
+//	compute_av or check_context forbidden     kernelState
+//	the kernel's state never settles          rebuild
+//	its changes cannot be noticed             startKernel: no status page and no netlink
+//	the server's own context unknown          kernelServer, fileState
+//	policy file missing, bad or contradicted  loadFile, choose
+//	a switch that the decider does not have   loadFile, choose
+//	contexts file missing, bad or unknown     loadContexts, bind
+//	no room for the contexts                  adopt
+//	an audit log that cannot be opened        openSink
+//
 // choose says who decides, or refuses. It is the whole table of ways to start;
 // that the kernel defines our classes is checked when its state is read.
 //

@@ -201,8 +201,13 @@ func TestStartTable(t *testing.T) {
 	}
 }
 
+// What is asked for and cannot be had: none of it ends in a monitor.
 func TestStartContradictions(t *testing.T) {
 	file := writeFile(t, "policy.bin", string(policy.Default()))
+	lacking := writeFile(t, "lacking.bin", string(renamed(t, "kv_server", "kv_servex")))
+	short := writeFile(t, "short.bin", string(renamed(t, "append", "appenx")))
+	bad := writeFile(t, "bad", "client *\n")
+	unknown := writeFile(t, "unknown", "client * a:b:c:s0\n")
 	off := unmounted("nodev\tproc\n")
 	mounted := withKernel(builtin, nil)
 	for _, c := range []struct {
@@ -222,6 +227,20 @@ func TestStartContradictions(t *testing.T) {
 		{"no such policy", off, func(c *Config) { c.Mode, c.PolicyFile = Auto, "/nonexistent/policy" }, "/nonexistent/policy"},
 		{"no policy in the file", off, func(c *Config) { c.Mode, c.PolicyFile = Auto, "start_test.go" }, "start_test.go: policy: "},
 		{"server context", off, func(c *Config) { c.Mode, c.ServerContext = Auto, "x" }, "choose one of the policy by --server-context"},
+		{"a policy file without kv_server", off, func(c *Config) { c.Mode, c.PolicyFile = Auto, lacking }, "does not define kv_server"},
+		{"the same, asked for", off, func(c *Config) { c.Mode, c.PolicyFile = PolicyFile, lacking }, "does not define kv_server"},
+		{"the same, permissive", off, func(c *Config) { c.Mode, c.PolicyFile, c.Permissive = PolicyFile, lacking, true }, "does not define kv_server"},
+		{"a policy file a permission short", off, func(c *Config) { c.Mode, c.PolicyFile = PolicyFile, short }, "does not define kv_item:append"},
+		{"a boolean that the file has not", off, func(c *Config) { c.Mode, c.Booleans = PolicyFile, map[string]bool{"no_such": true} }, "no_such"},
+		{"no contexts file", off, func(c *Config) { c.Mode, c.ContextsFile = Auto, "/nonexistent/contexts" }, "/nonexistent/contexts"},
+		{"a bad contexts file", off, func(c *Config) { c.Mode, c.ContextsFile = Auto, bad }, bad + ":1:"},
+		{"a contexts file with an unknown context", off, func(c *Config) { c.Mode, c.ContextsFile = Auto, unknown }, unknown + ":1:"},
+		{"the same under a kernel", mounted, func(c *Config) { c.ContextsFile = unknown }, unknown + ":1:"},
+		{"an audit log that cannot be opened", mounted, func(c *Config) { c.AuditWriter, c.AuditLog = nil, "/nonexistent/log" }, "audit log: "},
+		{"a kernel whose state never settles", withKernel(builtin, func(k *fakeKernel) {
+			k.seq = 3
+			k.status()
+		}), func(*Config) {}, "the kernel's SELinux state keeps changing"},
 		{"few labels", off, func(c *Config) { c.Mode, c.MaxLabels = Auto, 1 }, "too many security contexts"},
 	} {
 		cfg := c.make(t)
