@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/user"
@@ -75,8 +76,10 @@ func daemonReady() error {
 }
 
 // dropPrivileges becomes the user of -u, as memcached does before it binds.
-// Only root can; for anybody else -u is of no effect.
-func dropPrivileges(name string) error {
+// Only root can; for anybody else -u is of no effect. audit says that records go
+// to the kernel's audit subsystem: the capability to write them, and no other, is
+// kept; where it cannot be, log tells.
+func dropPrivileges(name string, audit bool, log *slog.Logger) error {
 	if os.Geteuid() != 0 || name == "" {
 		return nil
 	}
@@ -92,6 +95,12 @@ func dropPrivileges(name string) error {
 	if uid == 0 {
 		return nil
 	}
+	if audit {
+		if err := keepCapabilities(unix.CAP_AUDIT_WRITE); err != nil {
+			log.Warn("the kernel's audit will not take records of user "+name+": CAP_AUDIT_WRITE cannot be kept; they will go to stderr", "error", err)
+			audit = false
+		}
+	}
 	if err := syscall.Setgroups(nil); err != nil {
 		return exitf(exitOSError, "failed to drop supplementary groups: %w", err)
 	}
@@ -100,6 +109,12 @@ func dropPrivileges(name string) error {
 	}
 	if err := syscall.Setuid(uid); err != nil {
 		return exitf(exitOSError, "failed to assume identity of user %s: %w", name, err)
+	}
+	if audit {
+		// All that root may is still there to be used: without this, no start.
+		if err := limitCapabilities(unix.CAP_AUDIT_WRITE); err != nil {
+			return exitf(exitOSError, "failed to drop the capabilities of root: %w", err)
+		}
 	}
 	return nil
 }

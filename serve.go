@@ -82,7 +82,7 @@ func serve(o *options) error {
 	defer mon.Close()
 	log.Info(mon.Describe())
 
-	if err := dropPrivileges(o.user); err != nil {
+	if err := dropPrivileges(o.user, mon.AuditsToKernel(), log); err != nil {
 		return err
 	}
 	store, err := storage.New(storage.Config{
