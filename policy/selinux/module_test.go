@@ -188,3 +188,66 @@ func TestFormsAgree(t *testing.T) {
 		t.Errorf("expected at least 20 questions, found %d", n)
 	}
 }
+
+// TestDataFile: what --data keeps is the server's alone. Who else may write it may
+// write every service's data: nobody gets that right from the module.
+func TestDataFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles whole policies")
+	}
+	for _, flavor := range []string{"default", "mls"} {
+		p := install(t, "module-cil", flavor, selinux.Module(flavor == "mls", false)[0].Text)
+		file, _ := p.Class("file")
+		change := policy.AV(0)
+		need := []string{"write", "append", "unlink", "rename"} // who may create depends on users too
+		for _, name := range need {
+			bit, ok := p.Perm(file, name)
+			if !ok {
+				t.Fatalf("file has no permission %s", name)
+			}
+			change |= bit
+		}
+		domains, err := p.TypesOf("domain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		may := func(domain, data string) policy.AV {
+			t.Helper()
+			s, err := p.ContextOfType(domain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := p.ParseContext("system_u:object_r:" + data + ":s0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.ComputeAV(s, o, file).Allowed & change
+		}
+		others := []string{"slapd_db_t", "mysqld_db_t", "postgresql_db_t"}
+		writers, n := 0, 0
+		for _, d := range domains {
+			n++
+			ours := may(d, "sememcached_var_lib_t")
+			if ours == 0 {
+				continue
+			}
+			writers++
+			if d == "sememcached_t" {
+				continue
+			}
+			for _, data := range others {
+				if more := ours &^ may(d, data); more != 0 {
+					t.Errorf("%s: %s may %v sememcached_var_lib_t and not %s", flavor, d, p.PermNames(file, more), data)
+				}
+			}
+		}
+		server := may("sememcached_t", "sememcached_var_lib_t")
+		if server != change {
+			t.Errorf("%s: the server may %v", flavor, p.PermNames(file, server))
+		}
+		t.Logf("%s: %d domains, %d may write the server's data: it, and those that write everybody's", flavor, n, writers)
+		if n < 500 || writers < 2 {
+			t.Errorf("%s: too few to mean anything", flavor)
+		}
+	}
+}
