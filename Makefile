@@ -15,7 +15,7 @@ APT := memcached libmemcached-tools openssl checkpolicy secilc sepol-utils libse
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
        $(shell command -v npm >/dev/null || echo nodejs npm) \
        netcat-openbsd strace gcc libc6-dev make zsh fish \
-       qemu-system-x86 netlabel-tools redis-server
+       qemu-system-x86 netlabel-tools iproute2 auditd redis-server
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
@@ -111,7 +111,7 @@ ci: deps-test lint build ## what continuous integration runs
 
 vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs apt-get download)
 	$(GO) vet -tags vm ./server/vmtest
-	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout 20m -run '^Test(VM|Judge)$$' ./server/vmtest
+	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout 50m -run '^Test(VM|Judge|AuditdLine)$$' ./server/vmtest
 
 .PHONY: policy-long
 policy-long: deps-test ## Debian's policies at every version, 200,000 questions each (20 minutes)

@@ -26,7 +26,7 @@ type twin struct {
 	index     map[string]int
 	contexts  []string
 	questions int
-	allowed   int
+	allowed   int // questions with something allowed
 	differ    int
 }
 
@@ -43,7 +43,6 @@ func newTwin(t *testing.T, file string, rnd *rand.Rand) *twin {
 			w.index[c] = n
 		}
 	}
-	w.contexts = w.some(60)
 	return w
 }
 
@@ -109,14 +108,18 @@ func (w *twin) run(n int) {
 	}
 }
 
+// question asks of one pair of contexts and a class everything that can be asked.
 func (w *twin) question(s, t, class string) {
 	w.t.Helper()
+	w.vectorAndLabel(s, t, class)
+	w.labels(s, t, class)
+}
+
+// vectorAndLabel asks for the access vector and for the label of a new object.
+func (w *twin) vectorAndLabel(s, t, class string) {
+	w.t.Helper()
 	w.questions++
-	sc, err := w.p.ParseContext(s)
-	must(w.t, err)
-	tc, err := w.p.ParseContext(t)
-	must(w.t, err)
-	c, _ := w.p.Class(class)
+	sc, tc, c := w.parsed(s, t, class)
 	d := w.p.ComputeAV(sc, tc, c)
 	flags := 0
 	if d.Permissive {
@@ -142,39 +145,57 @@ func (w *twin) question(s, t, class string) {
 	if got := fmt.Sprintf("%x %x %x %s", mask(f[0]), mask(f[2]), mask(f[3]), f[5]); got != ours {
 		w.differs("access %s %s %s: ours %s, the kernel's %s", s, t, class, ours, got)
 	}
-	label := func(kind, suffix string, n policy.Context, err error) {
-		w.t.Helper()
-		got, kerr := ask(kind, fmt.Sprintf("%s %s %d%s", s, t, w.index[class], suffix))
-		want := ""
-		if err == nil {
-			want = w.p.ContextString(n)
-		}
-		if err != nil && kerr == nil && content("enforce") == "0" {
-			// A permissive kernel gives a context that it knows to be invalid.
-			if !strings.Contains(err.Error(), fmt.Sprintf("%q", got)) {
-				w.differs("%s %s %s %s%s: ours %v, the kernel's %q", kind, s, t, class, suffix, err, got)
-			}
-			return
-		}
-		if (err == nil) != (kerr == nil) || got != want {
-			w.differs("%s %s %s %s%s: ours %q %v, the kernel's %q %v", kind, s, t, class, suffix, want, err, got, kerr)
-		}
-	}
 	n, err := w.p.ComputeCreate(sc, tc, c, "")
-	label("create", "", n, err)
+	w.label("create", s, t, class, "", n, err)
+}
+
+func (w *twin) parsed(s, t, class string) (policy.Context, policy.Context, policy.Class) {
+	w.t.Helper()
+	sc, err := w.p.ParseContext(s)
+	must(w.t, err)
+	tc, err := w.p.ParseContext(t)
+	must(w.t, err)
+	c, _ := w.p.Class(class)
+	return sc, tc, c
+}
+
+// label compares a computed context, ours with the kernel's.
+func (w *twin) label(kind, s, t, class, suffix string, n policy.Context, err error) {
+	w.t.Helper()
+	got, kerr := ask(kind, fmt.Sprintf("%s %s %d%s", s, t, w.index[class], suffix))
+	want := ""
+	if err == nil {
+		want = w.p.ContextString(n)
+	}
+	if err != nil && kerr == nil && content("enforce") == "0" {
+		// A permissive kernel gives a context that it knows to be invalid.
+		if !strings.Contains(err.Error(), fmt.Sprintf("%q", got)) {
+			w.differs("%s %s %s %s%s: ours %v, the kernel's %q", kind, s, t, class, suffix, err, got)
+		}
+		return
+	}
+	if (err == nil) != (kerr == nil) || got != want {
+		w.differs("%s %s %s %s%s: ours %q %v, the kernel's %q %v", kind, s, t, class, suffix, want, err, got, kerr)
+	}
+}
+
+// labels asks for every other computed context, and for a change of label.
+func (w *twin) labels(s, t, class string) {
+	w.t.Helper()
+	sc, tc, c := w.parsed(s, t, class)
 	if names := w.p.TransitionNames(c); len(names) > 0 {
 		name := names[w.rnd.IntN(len(names))]
-		n, err = w.p.ComputeCreate(sc, tc, c, name)
+		n, err := w.p.ComputeCreate(sc, tc, c, name)
 		var enc strings.Builder
 		for _, b := range []byte(name) {
 			fmt.Fprintf(&enc, "%%%02X", b)
 		}
-		label("create", " "+enc.String(), n, err)
+		w.label("create", s, t, class, " "+enc.String(), n, err)
 	}
-	n, err = w.p.ComputeMember(sc, tc, c)
-	label("member", "", n, err)
+	n, err := w.p.ComputeMember(sc, tc, c)
+	w.label("member", s, t, class, "", n, err)
 	n, err = w.p.ComputeRelabel(sc, tc, c)
-	label("relabel", "", n, err)
+	w.label("relabel", s, t, class, "", n, err)
 	task := w.contexts[w.rnd.IntN(len(w.contexts))]
 	kc, err := w.p.ParseContext(task)
 	must(w.t, err)
@@ -195,9 +216,10 @@ func seeded(t *testing.T) *rand.Rand {
 func TestGuestEngine(t *testing.T) {
 	inGuest(t)
 	rnd := seeded(t)
-	for name, n := range map[string]int{"main": 1500, "moved": 300, "nogone": 300} {
+	for name, n := range map[string]int{"main": 800, "moved": 200, "nogone": 200} {
 		load(t, name)
 		w := newTwin(t, "/policy/"+name+".bin", rnd)
+		w.contexts = w.some(60)
 		w.run(n)
 		w.classes = []string{"kv_item", "kv_server"}
 		w.contexts = append(w.contexts, domain("bound_child_t", "s0"), domain("bound_parent_t", "s0"), domain("kv_client_t", "s0:c1"), domain("kv_admin_t", "s0-s0:c0.c1023"))
@@ -213,6 +235,7 @@ func TestGuestEngine(t *testing.T) {
 	load(t, "main")
 	setBoolean(t, "vm_reader_writes", true)
 	w := newTwin(t, "/policy/main.bin", rnd)
+	w.contexts = w.some(60)
 	var err error
 	w.p, err = w.p.WithBooleans(map[string]bool{"vm_reader_writes": true})
 	must(t, err)
@@ -236,6 +259,7 @@ func TestGuestMicro(t *testing.T) {
 			continue
 		}
 		w := newTwin(t, file, rnd)
+		w.contexts = w.some(60)
 		w.run(100)
 		if w.differ > 0 {
 			t.Errorf("%s: %d differences in %d questions", filepath.Base(file), w.differ, w.questions)

@@ -3,11 +3,11 @@
 package vmtest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -18,14 +18,14 @@ import (
 
 const sel = "/sys/fs/selinux"
 
-// guest says that this process is the guest's first one.
-var guest bool
+// guest is the machine whose first process this is; nil on the host.
+var guest *machine
 
 // guestMain is process 1. It must not end: the kernel would panic.
 func guestMain(m *testing.M) {
-	guest = true
 	status := 1
 	defer func() {
+		printAudit(os.Stdout)
 		// Whatever happened: without a status of 0 it is a failure.
 		fmt.Printf("@@END status=%d\n", status)
 		unix.Sync()
@@ -35,33 +35,20 @@ func guestMain(m *testing.M) {
 		fmt.Println("the guest's set-up:", err)
 		return
 	}
-	pattern := "."
-	cmdline, _ := os.ReadFile("/proc/cmdline")
-	for f := range strings.FieldsSeq(string(cmdline)) {
-		if v, ok := strings.CutPrefix(f, "vmtest="); ok {
-			pattern = v
-		}
-	}
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	out, err := exec.Command("/init", "-test.list", "^TestGuest").Output()
+	out, err := exec.Command("/init", "-test.list", ".").Output()
 	if err != nil {
 		fmt.Println("the list of tests:", err)
 		return
 	}
-	var names []string
-	for n := range strings.FieldsSeq(string(out)) {
-		if re.MatchString(n) {
-			names = append(names, n)
-		}
+	names, err := guest.tests(string(out), argument("vmtest", "."))
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
 	fmt.Printf("@@PLAN %d\n", len(names))
 	flag.Parse()
 	for k, v := range map[string]string{
-		"test.v": "true", "test.timeout": "8m", "test.run": "^(" + strings.Join(names, "|") + ")$",
+		"test.v": "true", "test.timeout": "20m", "test.run": "^(" + strings.Join(names, "|") + ")$",
 	} {
 		if err := flag.Set(k, v); err != nil {
 			fmt.Println(err)
@@ -71,13 +58,30 @@ func guestMain(m *testing.M) {
 	status = m.Run()
 }
 
+// argument is a word of the kernel's command line, name=value.
+func argument(name, otherwise string) string {
+	cmdline, _ := os.ReadFile("/proc/cmdline")
+	for f := range strings.FieldsSeq(string(cmdline)) {
+		if v, ok := strings.CutPrefix(f, name+"="); ok {
+			return v
+		}
+	}
+	return otherwise
+}
+
 func guestSetUp() error {
-	for _, m := range [][3]string{
-		{"proc", "/proc", "proc"}, {"sysfs", "/sys", "sysfs"}, {"devtmpfs", "/dev", "devtmpfs"}, {"selinuxfs", sel, "selinuxfs"},
-	} {
+	for _, m := range [][3]string{{"proc", "/proc", "proc"}, {"sysfs", "/sys", "sysfs"}, {"devtmpfs", "/dev", "devtmpfs"}} {
 		if err := unix.Mount(m[0], m[1], m[2], 0, ""); err != nil {
 			return fmt.Errorf("mounting %s: %w", m[1], err)
 		}
+	}
+	for i := range machines {
+		if machines[i].name == argument("vmmachine", "") {
+			guest = &machines[i]
+		}
+	}
+	if guest == nil {
+		return errors.New("expected vmmachine=NAME on the kernel's command line")
 	}
 	// Results go over a line that the kernel does not write to.
 	tty, err := os.OpenFile("/dev/ttyS1", os.O_RDWR, 0)
@@ -96,16 +100,41 @@ func guestSetUp() error {
 	if err := os.Setenv("PATH", "/"); err != nil {
 		return err
 	}
-	if err := loadPolicy("main"); err != nil {
-		return err
-	}
 	if err := os.WriteFile("/proc/sys/kernel/printk_ratelimit", []byte("0"), 0); err != nil {
 		return err
 	}
 	if err := linkUp("lo"); err != nil {
 		return fmt.Errorf("lo: %w", err)
 	}
+	if guest.policy == "" {
+		return nil
+	}
+	if err := unix.Mount("selinuxfs", sel, "selinuxfs", 0, ""); err != nil {
+		return fmt.Errorf("mounting %s: %w", sel, err)
+	}
+	beforePolicy()
+	if err := loadPolicy(guest.policy); err != nil {
+		return err
+	}
 	return readAudit()
+}
+
+// unready is what the server said where no policy had been loaded yet, by mode.
+var unready = map[string]started{}
+
+// started is the end of a server that ought not to have started.
+type started struct {
+	status int
+	text   string
+}
+
+// beforePolicy starts servers while SELinux is on and has no policy.
+func beforePolicy() {
+	for _, mode := range []string{"auto", "kernel"} {
+		cmd := exec.Command("/sememcached", "-u", "root", "-s", "/run/refused.sock", "--mac="+mode)
+		out, _ := cmd.CombinedOutput()
+		unready[mode] = started{cmd.ProcessState.ExitCode(), string(out)}
+	}
 }
 
 // linkUp switches a network interface on.
@@ -150,17 +179,18 @@ func write(name string, b []byte) error {
 
 // ask is a question to the kernel and its answer.
 func ask(name, question string) (string, error) {
-	f, err := os.OpenFile(sel+"/"+name, os.O_RDWR, 0)
+	// Not by os.File: under an emulator its poller costs more than the question.
+	fd, err := unix.Open(sel+"/"+name, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = f.Close() }()
-	if _, err := f.WriteString(question); err != nil {
+	defer func() { _ = unix.Close(fd) }()
+	if _, err := unix.Write(fd, []byte(question)); err != nil {
 		return "", err
 	}
-	b := make([]byte, 4096)
-	n, err := f.Read(b)
-	return strings.TrimRight(string(b[:n]), "\x00\n"), err
+	var b [4096]byte
+	n, err := unix.Read(fd, b[:])
+	return strings.TrimRight(string(b[:max(n, 0)]), "\x00\n"), err
 }
 
 // content is a file of selinuxfs.
@@ -180,8 +210,11 @@ func classIndex(class string) int {
 // inGuest skips on the host, and puts the kernel's state back afterwards.
 func inGuest(t *testing.T) {
 	t.Helper()
-	if !guest {
+	if guest == nil {
 		t.Skip("runs in the machine that TestVM boots")
+	}
+	if guest.policy != "main" {
+		return
 	}
 	t.Cleanup(func() {
 		must(t, write("enforce", []byte("1")))
@@ -190,7 +223,7 @@ func inGuest(t *testing.T) {
 	})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +245,45 @@ func load(t *testing.T, name string) {
 	must(t, loadPolicy(name))
 }
 
+// launch is how a process is started.
+type launch struct {
+	context string // "": this process's own
+	user    string // of the server's -u
+	mac     string // of the server's --mac; "": kernel
+	netns   string // "": this process's own network namespace
+	lacks   int    // a capability that it cannot have; 0: none (CAP_CHOWN is not asked for)
+}
+
+// start starts cmd. The threads that it changes are not used again.
+func (l launch) start(cmd *exec.Cmd) error {
+	if l.netns == "" && l.lacks == 0 {
+		return startAs(cmd, l.context)
+	}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		started <- func() error {
+			if l.netns != "" {
+				ns, err := os.Open("/run/netns/" + l.netns)
+				if err != nil {
+					return err
+				}
+				defer ns.Close()
+				if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+					return fmt.Errorf("setns: %w", err)
+				}
+			}
+			if l.lacks != 0 {
+				if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(l.lacks), 0, 0, 0); err != nil {
+					return fmt.Errorf("prctl: %w", err)
+				}
+			}
+			return startAs(cmd, l.context)
+		}()
+	}()
+	return <-started
+}
+
 // startAs starts cmd as a process of another context, or of this one's for "".
 func startAs(cmd *exec.Cmd, context string) error {
 	runtime.LockOSThread()
@@ -224,4 +296,28 @@ func startAs(cmd *exec.Cmd, context string) error {
 		defer func() { _ = os.WriteFile(exec, []byte{0}, 0) }()
 	}
 	return cmd.Start()
+}
+
+// run runs a program of the image and fails the test if it fails.
+func run(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// insert loads the kernel's modules, those that are not loaded yet.
+func insert(t *testing.T) {
+	t.Helper()
+	for _, m := range modules {
+		f, err := os.Open("/modules/" + m + ".ko")
+		must(t, err)
+		err = unix.FinitModule(int(f.Fd()), "", 0)
+		_ = f.Close()
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			t.Fatalf("module %s: %v", m, err)
+		}
+	}
 }

@@ -123,6 +123,25 @@ func readAudit() error {
 	return nil
 }
 
+// kept are the records of servers that write a log of their own.
+var kept bytes.Buffer
+
+// keepAudit keeps what a server has logged, for the judgement of the whole run.
+func keepAudit(file string) {
+	b, err := os.ReadFile(file)
+	if err == nil {
+		_, _ = kept.Write(b)
+	}
+}
+
+// printAudit hands every record of the run to the host, those of the kernel's
+// stream first.
+func printAudit(w io.Writer) {
+	for line := range strings.Lines(audited.String() + kept.String()) {
+		fmt.Fprintf(w, "@@AUDIT %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
 // enableAudit switches the audit subsystem on or off, as auditctl -e does. Off, it
 // still passes AVC records on, but no other record of a program's.
 func enableAudit(t *testing.T, on bool) {
@@ -156,31 +175,37 @@ type server struct {
 	audit  int // how much of its audit log was read
 }
 
-// startServer starts the real server in its domain and waits until it listens.
-// It runs as root unless args begin with -u.
+// startServer starts the real server in its domain, as root, and waits until it
+// listens on socketPath, or where args say.
 func startServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	return startServerAs(t, launch{context: serverContext, user: "root"}, args...)
+}
+
+// startServerAs starts it in another way.
+func startServerAs(t *testing.T, how launch, args ...string) *server {
 	t.Helper()
 	_ = os.Remove(auditLog)
 	_ = os.Remove(socketPath)
 	const pidfile = "/run/kv.pid"
 	_ = os.Remove(pidfile)
 	s := &server{log: newLines(), exited: make(chan struct{})}
-	as := "root"
-	if len(args) > 1 && args[0] == "-u" {
-		as, args = args[1], args[2:]
+	if how.mac == "" {
+		how.mac = "kernel"
 	}
-	s.cmd = exec.Command("/sememcached", append([]string{"-u", as, "-t", "2", "-A", "--mac=kernel", "-P", pidfile}, args...)...)
+	s.cmd = exec.Command("/sememcached", append([]string{"-u", how.user, "-t", "2", "-A", "--mac=" + how.mac, "-P", pidfile}, args...)...)
 	if !strings.Contains(strings.Join(args, " "), "--listen=") {
 		s.cmd.Args = append(s.cmd.Args, "-s", socketPath)
 	}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	must(t, startAs(s.cmd, serverContext))
+	must(t, how.start(s.cmd))
 	go func() {
 		_ = s.cmd.Wait()
 		close(s.exited)
 	}()
 	t.Cleanup(func() {
 		s.stop()
+		keepAudit(auditLog)
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", s.log)
 		}
@@ -329,6 +354,28 @@ func dialAs(context, network, addr string) (*client, error) {
 	}
 	c.server = label
 	return c, nil
+}
+
+// stageMain is init starting a service: its output goes to a file, and the
+// program's type decides the domain it gets.
+func stageMain(log string, args []string) int {
+	f, err := os.OpenFile(log, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "stage:", err)
+		return 1
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "stage:", err)
+		return 1
+	}
+	for fd, from := range []*os.File{null, f, f} {
+		if err := unix.Dup3(int(from.Fd()), fd, 0); err != nil {
+			return 1
+		}
+	}
+	fmt.Fprintln(os.Stderr, "stage:", unix.Exec(args[0], args, os.Environ()))
+	return 1
 }
 
 // dial connects a client over the UNIX socket, until the end of the test.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -117,8 +118,13 @@ func (m *image) program(file string) error {
 	return nil
 }
 
+// modules are the kernel modules of labelled IPsec and of virtual networks, in
+// the order in which they are loaded. Nobody resolves dependencies: the package's
+// modules.dep is made when it is installed.
+var modules = []string{"xfrm_algo", "xfrm_user", "ah4", "esp4", "drbg", "authenc", "echainiv", "veth"}
+
 // kernelImage is the path of Debian's kernel for clouds, from the cache or
-// downloaded into it.
+// downloaded into it. Its modules are in the directory modules beside it.
 func kernelImage() (string, error) {
 	if f := os.Getenv("VMTEST_KERNEL"); f != "" {
 		return f, nil
@@ -132,14 +138,16 @@ func kernelImage() (string, error) {
 	if err != nil {
 		// Without the lists of packages, what was downloaded before will do.
 		old, _ := filepath.Glob(filepath.Join(cache, "*", "vmlinuz"))
-		if len(old) > 0 {
-			return old[len(old)-1], nil
+		for _, f := range old {
+			if complete(filepath.Dir(f)) {
+				return f, nil
+			}
 		}
 		return "", err
 	}
 	dir := filepath.Join(cache, pkg+"_"+strings.ReplaceAll(version, ":", "_"))
 	file := filepath.Join(dir, "vmlinuz")
-	if _, err := os.Stat(file); err == nil {
+	if complete(dir) {
 		return file, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -164,7 +172,47 @@ func kernelImage() (string, error) {
 	if len(images) != 1 {
 		return "", fmt.Errorf("%s: expected one boot/vmlinuz-*, found %d", pkg, len(images))
 	}
+	if err := keepModules(filepath.Join(tmp, "lib", "modules"), filepath.Join(dir, "modules")); err != nil {
+		return "", fmt.Errorf("%s: %w", pkg, err)
+	}
 	return file, os.Rename(images[0], file)
+}
+
+// complete reports whether a directory of the cache holds a kernel with every
+// module.
+func complete(dir string) bool {
+	for _, m := range modules {
+		if _, err := os.Stat(filepath.Join(dir, "modules", m+".ko")); err != nil {
+			return false
+		}
+	}
+	_, err := os.Stat(filepath.Join(dir, "vmlinuz"))
+	return err == nil
+}
+
+// keepModules moves the modules that are needed out of an unpacked package.
+func keepModules(from, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	found := map[string]string{}
+	err := filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		found[filepath.Base(name)] = name
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range modules {
+		name, ok := found[m+".ko"]
+		if !ok {
+			return fmt.Errorf("expected a module %s.ko, found none", m)
+		}
+		if err := os.Rename(name, filepath.Join(to, m+".ko")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // kernelPackage is the package that linux-image-cloud-amd64 stands for.

@@ -4,15 +4,15 @@ package vmtest
 
 import (
 	"fmt"
-	"net"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"sememcached/internal/chat"
 )
 
 const accessDenied = "CLIENT_ERROR access denied\r\n"
@@ -61,160 +61,6 @@ func TestGuestTCP(t *testing.T) {
 	s.log.wait(t, from, "reloaded: ")
 	c.want("mac whoami\r\n", "MAC "+domain("kv_reader_t", "s0:c7")+"\r\n")
 	c.want("set k 0 0 1\r\nx\r\n", accessDenied)
-}
-
-// tableRow is a command, what it needs and what it answers. The item k is there
-// with flags 5 and value 10.
-type tableRow struct {
-	send    string
-	exists  string // permissions, on the item
-	absent  string // if it is not there
-	server  string
-	present string
-	missing string
-	denied  string // to a denial of exists; of the others it is accessDenied
-}
-
-// table is the command table of the classic and the meta protocol. %C in present
-// is any number.
-var table = []tableRow{
-	{send: "get k\r\n", exists: "read", present: "VALUE k 5 2\r\n10\r\nEND\r\n", missing: "END\r\n", denied: "END\r\n"},
-	{send: "gat 0 k\r\n", exists: "read setattr", present: "VALUE k 5 2\r\n10\r\nEND\r\n", missing: "END\r\n", denied: "END\r\n"},
-	{send: "touch k 100\r\n", exists: "setattr", present: "TOUCHED\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "set k 1 0 1\r\nx\r\n", exists: "write", absent: "create", present: "STORED\r\n", missing: "STORED\r\n", denied: accessDenied},
-	{send: "add k 1 0 1\r\nx\r\n", exists: "getattr", absent: "create", present: "NOT_STORED\r\n", missing: "STORED\r\n", denied: accessDenied},
-	{send: "replace k 1 0 1\r\nx\r\n", exists: "write", present: "STORED\r\n", missing: "NOT_STORED\r\n", denied: "NOT_STORED\r\n"},
-	{send: "append k 1 0 1\r\nx\r\n", exists: "append", present: "STORED\r\n", missing: "NOT_STORED\r\n", denied: "NOT_STORED\r\n"},
-	{send: "prepend k 1 0 1\r\nx\r\n", exists: "append", present: "STORED\r\n", missing: "NOT_STORED\r\n", denied: "NOT_STORED\r\n"},
-	{send: "cas k 1 0 1 18446744073709551615\r\nx\r\n", exists: "write", present: "EXISTS\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "incr k 5\r\n", exists: "calculate", present: "15\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "decr k 5\r\n", exists: "calculate", present: "5\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "delete k\r\n", exists: "remove", present: "DELETED\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "mg k v\r\n", exists: "read", present: "VA 2\r\n10\r\n", missing: "EN\r\n", denied: "EN\r\n"},
-	{send: "mg k f s\r\n", exists: "getattr", present: "HD f5 s2\r\n", missing: "EN\r\n", denied: "EN\r\n"},
-	{send: "mg k v T100\r\n", exists: "read setattr", present: "VA 2\r\n10\r\n", missing: "EN\r\n", denied: "EN\r\n"},
-	{send: "ms k 1\r\nx\r\n", exists: "write", absent: "create", present: "HD\r\n", missing: "HD\r\n", denied: accessDenied},
-	{send: "ms k 1 ME\r\nx\r\n", exists: "getattr", absent: "create", present: "NS\r\n", missing: "HD\r\n", denied: accessDenied},
-	{send: "ms k 1 MA\r\nx\r\n", exists: "append", present: "HD\r\n", missing: "NS\r\n", denied: "NS\r\n"},
-	{send: "ma k v D5\r\n", exists: "calculate", present: "VA 2\r\n15\r\n", missing: "NF\r\n", denied: "NF\r\n"},
-	{send: "ma k T100\r\n", exists: "calculate setattr", present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
-	{send: "md k\r\n", exists: "remove", present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
-	{send: "md k I T30\r\n", exists: "setattr", present: "HD\r\n", missing: "NF\r\n", denied: "NF\r\n"},
-	{send: "mac label k\r\n", exists: "getattr", present: "LABEL k " + "system_u:object_r:kv_item_t:s0" + "\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "mac check k getattr\r\n", exists: "getattr", present: "ALLOWED getattr\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "mac relabel k system_u:object_r:kv_session_t:s0\r\n", exists: "getattr setattr relabelfrom", present: "RELABELED\r\n", missing: "NOT_FOUND\r\n", denied: "NOT_FOUND\r\n"},
-	{send: "mac create system_u:object_r:kv_session_t:s0\r\n", absent: "create", missing: "OK\r\n"},
-	{send: "flush_all\r\n", server: "flush", missing: "OK\r\n"},
-	{send: "verbosity 0\r\n", server: "config", missing: "OK\r\n"},
-	{send: "stats reset\r\n", server: "config", missing: "RESET\r\n"},
-	{send: "stats sizes\r\n", server: "dump", missing: "STAT sizes_status disabled\r\nEND\r\n"},
-	{send: "stats labels\r\n", server: "stats", missing: "END\r\n"},
-	{send: "version\r\n", missing: "VERSION 1.6.45\r\n"},
-}
-
-// TestGuestCommandTable sends every command as a client that may, to an item that
-// is not there, and as one that lacks each permission that it needs. The kernel
-// decides each of them, for processes of eighteen domains.
-func TestGuestCommandTable(t *testing.T) {
-	inGuest(t)
-	startServer(t, "--audit-log", auditLog)
-	clients := map[string]*client{}
-	as := func(lacks string) *client {
-		if clients[lacks] == nil {
-			clients[lacks] = dial(t, domain(lackingDomain(lacks), "s0"))
-		}
-		return clients[lacks]
-	}
-	full := as("")
-	remove := func() { full.ask("mac create -\r\ndelete k\r\n") }
-	store := func() {
-		full.ask("mac create -\r\ndelete k\r\n")
-		full.want("set k 5 0 2\r\n10\r\n", "STORED\r\n")
-	}
-	cases := 0
-	for _, r := range table {
-		t.Run(strings.Fields(strings.ReplaceAll(r.send, " ", "_"))[0], func(t *testing.T) {
-			try := func(c *client, answer string) {
-				t.Helper()
-				cases++
-				if got := c.ask(r.send); got != answer {
-					t.Errorf("%s: %q: expected %q, found %q", c.context, r.send, answer, got)
-				}
-			}
-			remove()
-			try(full, r.missing)
-			if r.present != "" {
-				store()
-				try(full, r.present)
-			}
-			for p := range strings.FieldsSeq(r.exists) {
-				store()
-				try(as(p), r.denied)
-				full.want("get k\r\n", "VALUE k 5 2\r\n10\r\nEND\r\n") // nothing has changed
-			}
-			remove()
-			for p := range strings.FieldsSeq(r.absent + " " + r.server) {
-				try(as(p), accessDenied)
-			}
-		})
-	}
-	t.Logf("%d cases", cases)
-	if cases < 90 {
-		t.Errorf("%d cases only", cases)
-	}
-}
-
-// TestGuestTranscripts runs the transcripts that need no clock of their own.
-func TestGuestTranscripts(t *testing.T) {
-	inGuest(t)
-	files, err := filepath.Glob("/chat/*.chat")
-	must(t, err)
-	ran := 0
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		must(t, err)
-		script, err := chat.Parse(file, string(text))
-		must(t, err)
-		if skip := unsuited(script); skip != "" {
-			t.Logf("%s: not here: %s", file, skip)
-			continue
-		}
-		ran++
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".chat"), func(t *testing.T) {
-			must(t, os.WriteFile("/run/contexts", []byte("kv_item session:* system_u:object_r:kv_session_t\n"), 0o600))
-			s := startServer(t, "--contexts", "/run/contexts", "--audit-log", auditLog)
-			r := &chat.Runner{
-				Timeout: patience,
-				Audit:   s.nextAudit,
-				Dial: func(as string) (net.Conn, error) {
-					if as == "" {
-						as = domain("kv_plain_t", "s0")
-					}
-					return dialAs(as, "unix", socketPath)
-				},
-			}
-			if err := r.Run(script); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	if ran < 6 {
-		t.Errorf("%d transcripts only", ran)
-	}
-}
-
-func unsuited(s *chat.Script) string {
-	for _, step := range s.Steps {
-		switch {
-		case step.Op == chat.At:
-			return "it moves the clock"
-		case step.Op == chat.Policy:
-			return "it brings a policy"
-		case step.Op == chat.As && step.Arg == "nobody":
-			return "a process always has a domain"
-		}
-	}
-	return ""
 }
 
 // TestGuestNewLabels: a new item has the label that the kernel computes.
@@ -277,18 +123,78 @@ func TestGuestAudit(t *testing.T) {
 	}
 }
 
+// capabilities are the sets of a process's threads, as /proc shows them: Inh, Prm,
+// Eff and Amb, one entry for each different state of a thread, with its user.
+func capabilities(t *testing.T, pid int) []string {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	must(t, err)
+	states := map[string]bool{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		var state []string
+		for line := range strings.Lines(string(b)) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			switch name {
+			case "Uid":
+				state = append(state, strings.Fields(value)...)
+			case "CapInh", "CapPrm", "CapEff", "CapAmb":
+				n, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+				must(t, err)
+				state = append(state, fmt.Sprintf("%x", n))
+			}
+		}
+		states[strings.Join(state, " ")] = true
+	}
+	if len(files) < 4 {
+		t.Errorf("%d threads only", len(files))
+	}
+	return slices.Sorted(maps.Keys(states))
+}
+
 // TestGuestUnprivileged: a server that has given up root asks the kernel all the
-// same. Without the capability to write audit records it says so once, and they go to its
-// standard error.
+// same, and writes to its audit: of root's capabilities every thread has kept that
+// one, and only if it is of use.
 func TestGuestUnprivileged(t *testing.T) {
 	inGuest(t)
 	must(t, os.Chmod("/run", 0o777))
-	s := startServer(t, "-u", "nobody", "-a", "777")
+	nobody := launch{context: serverContext, user: "nobody"}
+	threads := func(s *server, capability uint64) {
+		t.Helper()
+		want := fmt.Sprintf("[65534 65534 65534 65534 0 %[1]x %[1]x 0]", capability)
+		if got := fmt.Sprint(capabilities(t, s.cmd.Process.Pid)); got != want {
+			t.Errorf("users and capabilities of the threads: expected %s, found %s", want, got)
+		}
+	}
+	from := audited.len()
+	s := startServerAs(t, nobody, "-a", "777")
 	client, reader := dial(t, domain("kv_client_t", "s0")), dial(t, domain("kv_reader_t", "s0"))
 	client.want("set k 0 0 1\r\nx\r\n", "STORED\r\n")
 	reader.want("get k\r\nset k 0 0 1\r\ny\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n"+accessDenied)
-	s.log.wait(t, 0, "level=ERROR", "audit records cannot be written", "operation not permitted")
-	s.log.wait(t, 0, "type=USER_AVC", "denied  { write }", domain("kv_reader_t", "s0"))
+	audited.wait(t, from, "type=1107", fmt.Sprintf("pid=%d", s.cmd.Process.Pid), "uid=65534", "subj="+serverContext, "denied  { write }", domain("kv_reader_t", "s0"))
+	threads(s, 1<<unix.CAP_AUDIT_WRITE)
 	load(t, "moved")
 	reader.want("get k\r\nset k 0 0 1\r\ny\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n"+accessDenied)
+	if text := s.log.String(); strings.Contains(text, "level=ERROR") || strings.Contains(text, "level=WARN") {
+		t.Errorf("the log:\n%s", text)
+	}
+	s.stop()
+	load(t, "main")
+
+	// A machine that does not give the capability: said at the start.
+	without := nobody
+	without.lacks = unix.CAP_AUDIT_WRITE
+	s = startServerAs(t, without, "-a", "777")
+	s.log.wait(t, 0, "level=WARN", "CAP_AUDIT_WRITE cannot be kept", "stderr")
+	dial(t, domain("kv_reader_t", "s0")).want("set k 0 0 1\r\ny\r\n", accessDenied)
+	s.log.wait(t, 0, "type=USER_AVC", "denied  { create }", domain("kv_reader_t", "s0"))
+	threads(s, 0)
+	s.stop()
+
+	// A log of its own needs none.
+	s = startServerAs(t, nobody, "-a", "777", "--audit-log", "stderr")
+	threads(s, 0)
 }

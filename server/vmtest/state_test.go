@@ -4,9 +4,8 @@ package vmtest
 
 import (
 	"os"
+	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,7 +116,7 @@ func TestGuestClassDropped(t *testing.T) {
 	admin := dial(t, domain("kv_admin_t", "s0"))
 	admin.want("set k 0 0 1\r\n1\r\n", "STORED\r\n")
 	for policy, lacks := range map[string]string{
-		"noserver": "kv_server", "noitem": "kv_item", "none": "kv_item", "noremove": "kv_item:remove", "allowunknown": "kv_server",
+		"noserver": "kv_server", "noitem": "kv_item", "none": "kv_item", "noremove": "kv_item:remove", unknownPolicy("allow", "kv_server"): "kv_server",
 	} {
 		from, audit := s.log.len(), audited.len()
 		load(t, policy)
@@ -157,38 +156,73 @@ func TestGuestRefusedLoad(t *testing.T) {
 	client.want("get k\r\n", "VALUE k 0 1\r\n1\r\nEND\r\n")
 }
 
-// TestGuestUndecided: the server may no longer ask, or selinuxfs is not to be
-// seen: it denies, counts, says so and recovers.
+// TestGuestUndecided: the server may no longer ask, or not see what it needs, or
+// selinuxfs is not there: it denies, counts, says so and recovers.
 func TestGuestUndecided(t *testing.T) {
 	inGuest(t)
 	s := startServer(t)
-	client := dial(t, domain("kv_client_t", "s0"))
+	client, admin := dial(t, domain("kv_client_t", "s0")), dial(t, domain("kv_admin_t", "s0"))
 	client.want("set k 0 0 1\r\n1\r\n", "STORED\r\n")
+	failures := func() int {
+		t.Helper()
+		n, err := strconv.Atoi(admin.stat("mac_queries_failed"))
+		must(t, err)
+		return n
+	}
+	counted := failures()
+	more := func(after string) {
+		t.Helper()
+		n := failures()
+		if n <= counted {
+			t.Errorf("%s: %d failures counted, %d before", after, n, counted)
+		}
+		counted = n
+	}
+	for policy, words := range map[string][]string{
+		"nocompute": {"compute_av", "permission denied"}, "nocheck": {"check_context", "permission denied"}, "unreadable": {"permission denied"},
+	} {
+		from := s.log.len()
+		load(t, policy)
+		client.want("get k\r\nset k 0 0 1\r\n2\r\nmac label k\r\nversion\r\n", "END\r\n"+accessDenied+"NOT_FOUND\r\nVERSION 1.6.45\r\n")
+		s.log.wait(t, from, append(words, "level=ERROR", "access could not be decided and is denied")...)
+		load(t, "main")
+		recovers(t, client)
+		more(policy)
+	}
 
+	// What was decided in the policy in force stays decided, and nothing new is.
 	from := s.log.len()
-	load(t, "nocompute")
-	client.want("get k\r\nset k 0 0 1\r\n2\r\n", "END\r\n"+accessDenied)
-	s.log.wait(t, from, "level=ERROR", "compute_av")
-	load(t, "main")
-	recovers(t, client)
-
-	from = s.log.len()
 	unmount(t)
 	other := dial(t, domain("kv_client_t", "s0:c3"))
-	// A server tells of failures at most once a second.
-	for deadline := time.Now().Add(patience); !strings.Contains(s.log.String()[from:], "access could not be decided and is denied"); {
-		other.want("get k\r\nset new 0 0 1\r\n2\r\n", "END\r\n"+accessDenied)
-		client.want("get k\r\n", "VALUE k 0 1\r\n1\r\nEND\r\n") // known already
-		if time.Now().After(deadline) {
-			t.Fatal("the server does not tell")
+	other.want("get k\r\nset new 0 0 1\r\n2\r\n", "END\r\n"+accessDenied)
+	client.want("get k\r\n", "VALUE k 0 1\r\n1\r\nEND\r\n")
+	s.log.wait(t, from, "level=ERROR", "access could not be decided and is denied", "/sys/fs/selinux", "no such file")
+	mount(t)
+	recovers(t, client)
+	for deadline := time.Now().Add(patience); other.ask("set new 0 0 1\r\n2\r\n") != "STORED\r\n"; {
+		if time.Now().After(deadline) { // a failure is remembered for a moment
+			t.Fatal("a new client is not served again")
 		}
 	}
+	more("unmounted")
+
+	// The state moves while it cannot be read: nothing at all is decided.
+	from = s.log.len()
+	enforce, err := os.OpenFile(sel+"/enforce", os.O_WRONLY, 0)
+	must(t, err)
+	defer enforce.Close()
+	unmount(t)
+	_, err = enforce.WriteString("0")
+	must(t, err)
+	_, err = enforce.Seek(0, 0)
+	must(t, err)
+	_, err = enforce.WriteString("1")
+	must(t, err)
+	client.want("get k\r\nset k 0 0 1\r\n2\r\n", "END\r\n"+accessDenied)
+	s.log.wait(t, from, "level=ERROR", "the kernel's SELinux state could not be read")
 	mount(t)
-	load(t, "main")
 	recovers(t, client)
-	if n := dial(t, domain("kv_admin_t", "s0")).stat("mac_queries_failed"); n == "0" || n == "" {
-		t.Errorf("failures counted: %q", n)
-	}
+	more("unmounted and changed")
 }
 
 // unmount takes selinuxfs away, at the latest until the end of the test.
@@ -210,12 +244,11 @@ func mount(t *testing.T) {
 // recovers waits until c reads k: a failure is remembered for a moment.
 func recovers(t *testing.T, c *client) {
 	t.Helper()
-	for range 100000 {
-		if c.ask("get k\r\n") == "VALUE k 0 1\r\n1\r\nEND\r\n" {
-			return
+	for deadline := time.Now().Add(patience); c.ask("get k\r\n") != "VALUE k 0 1\r\n1\r\nEND\r\n"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not recover")
 		}
 	}
-	t.Error("the server does not recover")
 }
 
 // TestGuestNetlink: where the status page cannot be mapped, netlink tells.
@@ -230,12 +263,11 @@ func TestGuestNetlink(t *testing.T) {
 	change := func(to string, f func()) {
 		t.Helper()
 		f()
-		for range 100000 { // later than the page, by the wake-up of a goroutine
-			if reader.ask("set k 0 0 1\r\n1\r\n") == to {
-				return
+		for deadline := time.Now().Add(patience); reader.ask("set k 0 0 1\r\n1\r\n") != to; {
+			if time.Now().After(deadline) { // later than the page, by the wake-up of a goroutine
+				t.Fatalf("the answer did not change to %q", to)
 			}
 		}
-		t.Errorf("the answer did not change to %q", to)
 	}
 	change(accessDenied, func() {})
 	change("STORED\r\n", func() { setBoolean(t, "vm_reader_writes", true) })
@@ -245,91 +277,80 @@ func TestGuestNetlink(t *testing.T) {
 	change(accessDenied, func() { load(t, "main") })
 }
 
-// TestGuestUnderLoad: booleans and policies change while clients ask. Whoever
-// begins a request after a change and ends it before the next one sees that
-// state; the state's number is even while nothing changes.
-func TestGuestUnderLoad(t *testing.T) {
-	inGuest(t)
-	startServer(t)
-	dial(t, domain("kv_client_t", "s0")).want("set k 0 0 1\r\n1\r\n", "STORED\r\n")
-	var state atomic.Int64 // odd: changing; bit 1: the boolean is on
-	var done atomic.Bool
-	var judged atomic.Int64
-	var asking sync.WaitGroup
-	for range 4 {
-		c := dial(t, domain("kv_reader_t", "s0"))
-		asking.Go(func() {
-			for !done.Load() {
-				before := state.Load()
-				got := c.ask("set k 0 0 1\r\n1\r\nget k\r\n")
-				if state.Load() != before || before%2 != 0 {
-					continue
-				}
-				want := accessDenied
-				if before&2 != 0 {
-					want = "STORED\r\n"
-				}
-				if got != want+"VALUE k 0 1\r\n1\r\nEND\r\n" {
-					t.Errorf("state %d: expected %q, found %q", before, want, got)
-					return
-				}
-				judged.Add(1)
-			}
-		})
-	}
-	for i := range 30 {
-		seen := judged.Load()
-		state.Add(1)
-		if i%5 == 4 {
-			load(t, []string{"moved", "main"}[i/5%2])
-		}
-		setBoolean(t, "vm_reader_writes", i%2 == 0)
-		state.Add(1)
-		for spins := 0; judged.Load() < seen+4 && !t.Failed(); spins++ {
-			if spins > 1_000_000 {
-				t.Fatal("nobody is answered")
-			}
-			unix.Nanosleep(&unix.Timespec{Nsec: 200_000}, nil) // let the others have the processor
-		}
-	}
-	done.Store(true)
-	asking.Wait()
-	t.Logf("%d answers judged over 30 states", judged.Load())
-}
-
-// TestGuestRefusals: every way to start without what the kernel must give.
+// TestGuestRefusals: every way to start where the kernel ought to decide and
+// cannot. None of them ends in a server.
 func TestGuestRefusals(t *testing.T) {
 	inGuest(t)
-	for _, mode := range []string{"auto", "kernel"} {
-		for policy, lacks := range map[string]string{
-			"noserver": "kv_server", "noitem": "kv_item", "none": "kv_item kv_server", "noremove": "kv_item:remove", "allowunknown": "kv_server",
-		} {
-			load(t, policy)
-			status, text := refusal(t, "--mac="+mode)
-			if status != 78 || !hasAll(text, []string{"the kernel's policy does not define " + lacks, "semodule -i", "--mac=policy", "--mac=off"}) {
-				t.Errorf("--mac=%s under %s: status %d: %s", mode, policy, status, text)
-			}
+	must(t, os.WriteFile("/run/bad-contexts", []byte("client *\n"), 0o600))
+	must(t, os.WriteFile("/run/unknown-contexts", []byte("client * "+domain("no_such_t", "s0")+"\n"), 0o600))
+	install := []string{"semodule -i", "sememcached policy module", "--mac=policy", "--mac=off"}
+	lacks := func(what string) []string {
+		return append([]string{"the kernel's policy does not define " + what}, install...)
+	}
+	ways := []struct {
+		name, policy, args string
+		words              []string
+	}{
+		{"no kv_server", "noserver", "", lacks("kv_server;")},
+		{"no kv_item", "noitem", "", lacks("kv_item;")},
+		{"neither", "none", "", lacks("kv_item kv_server;")},
+		{"a permission short", "noremove", "", lacks("kv_item:remove;")},
+		{"no kv_server, and the unknown is allowed", unknownPolicy("allow", "kv_server"), "", lacks("kv_server;")},
+		{"compute_av not permitted", "nocompute", "", []string{"compute_av", "permission denied"}},
+		{"check_context not permitted", "nocheck", "", []string{"check_context", "permission denied"}},
+		{"selinuxfs not readable", "unreadable", "", []string{"permission denied"}},
+		{"no way to notice changes", "blind", "", []string{"changes of the kernel's policy could not be noticed", "permission denied"}},
+		{"--permissive", "main", "--permissive", []string{"setenforce"}},
+		{"--boolean", "main", "--boolean vm_reader_writes=on", []string{"setsebool"}},
+		{"an unknown context of its own", "main", "--server-context=" + domain("no_such_t", "s0"), []string{"no_such_t", "--server-context"}},
+		{"no contexts file", "main", "--contexts /nonesuch", []string{"/nonesuch"}},
+		{"a bad contexts file", "main", "--contexts /run/bad-contexts", []string{"/run/bad-contexts:1:"}},
+		{"a contexts file with an unknown context", "main", "--contexts /run/unknown-contexts", []string{"/run/unknown-contexts:1:", "no_such_t"}},
+		{"an audit log that cannot be opened", "main", "--audit-log /no/such/dir/log", []string{"audit log", "/no/such/dir/log"}},
+		{"few labels", "main", "--max-labels 1", []string{"too many security contexts"}},
+	}
+	cases := 0
+	refused := func(name, mode string, status int, text string, words []string) {
+		t.Helper()
+		cases++
+		if status != 78 || !hasAll(text, words) {
+			t.Errorf("--mac=%s, %s: expected status 78 and %q, found %d: %s", mode, name, words, status, text)
 		}
-		load(t, "nocompute")
-		if status, text := refusal(t, "--mac="+mode); status != 78 || !strings.Contains(text, "compute_av") {
-			t.Errorf("--mac=%s without compute_av: status %d: %s", mode, status, text)
+		if _, err := os.Stat("/run/refused.sock"); err == nil {
+			t.Errorf("--mac=%s, %s: it has listened", mode, name)
+		}
+	}
+	for _, mode := range []string{"auto", "kernel"} {
+		refused("no policy is loaded", mode, unready[mode].status, unready[mode].text, nil)
+		for _, w := range ways {
+			load(t, w.policy)
+			status, text := refusal(t, append([]string{"--mac=" + mode}, strings.Fields(w.args)...)...)
+			refused(w.name, mode, status, text, w.words)
 		}
 		load(t, "main")
-		if status, text := refusal(t, "--mac="+mode, "--permissive"); status != 78 || !strings.Contains(text, "setenforce") {
-			t.Errorf("--mac=%s --permissive: status %d: %s", mode, status, text)
-		}
-		if status, text := refusal(t, "--mac="+mode, "--server-context="+domain("no_such_t", "s0")); status != 78 || !strings.Contains(text, "no_such_t") {
-			t.Errorf("--mac=%s with an unknown context: status %d: %s", mode, status, text)
-		}
 		unmount(t)
 		status, text := refusal(t, "--mac="+mode)
 		mount(t)
-		if status != 78 || !hasAll(text, []string{"SELinux is on here", "bind-mount /sys/fs/selinux"}) {
-			t.Errorf("--mac=%s without selinuxfs: status %d: %s", mode, status, text)
-		}
+		refused("selinuxfs not mounted", mode, status, text, []string{"SELinux is on here", "bind-mount /sys/fs/selinux", "--mac=policy", "--mac=off"})
+		must(t, unix.Mount("tmpfs", sel, "tmpfs", 0, ""))
+		status, text = refusal(t, "--mac="+mode)
+		must(t, unix.Unmount(sel, 0))
+		refused("selinuxfs hidden by another file system", mode, status, text, []string{"SELinux is on here"})
 		if status, text := refusal(t, "--check-config", "--mac="+mode); status != 0 || !strings.Contains(text, "access control by the kernel") {
 			t.Errorf("--mac=%s --check-config: status %d: %s", mode, status, text)
 		}
+	}
+	status, text := refusal(t, "--mac=kernel", "--policy", "/policy/main.bin")
+	refused("a policy file", "kernel", status, text, []string{"contradict"})
+	for _, mode := range []string{"none", "", "disabled", "Off"} {
+		if status, text := refusal(t, "--mac="+mode); status == 0 || !strings.Contains(text, "expected one of auto, kernel, policy, off") {
+			t.Errorf("--mac=%s: status %d: %s", mode, status, text)
+		}
+		cases++
+	}
+	t.Logf("%d cases", cases)
+	if cases != 45 {
+		t.Errorf("expected 45 cases, found %d", cases)
 	}
 	load(t, "none")
 	if status, text := refusal(t, "--check-config", "--mac=policy"); status != 0 || !strings.Contains(text, "built-in policy") {

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"sememcached/internal/debpolicy"
+	"sememcached/policy/selinux"
 )
 
 // policies builds every variant of the policy into dir as NAME.bin. defaultCIL is
@@ -71,6 +74,8 @@ var variants = map[string]func(string) (string, error){
 			"(classorder (security ", "(classorder (kv_server kv_item security ",
 		)
 	},
+	// One that only reads is permissive.
+	"tolerant": func(s string) (string, error) { return s + "(typepermissive kv_reader_t)\n", nil },
 	// Without a domain and a type of items.
 	"nogone":      func(s string) (string, error) { return without(s, `gone_t|gone_item_t`) },
 	"noserver":    func(s string) (string, error) { return rename(s, "kv_server", "kv_other") },
@@ -84,27 +89,88 @@ var variants = map[string]func(string) (string, error){
 		}
 		return rename(s, "kv_item", "kv_thing")
 	},
-	// What is not defined is allowed, to whoever leaves that to the kernel.
-	"allowunknown": func(s string) (string, error) {
-		s, err := rename(s, "kv_server", "kv_other")
+	// The kernel refuses to load this: it lacks a class of the kernel's own.
+	"reject": func(s string) (string, error) {
+		s, err := rename(s, "user_namespace", "user_namespaze")
 		if err != nil {
 			return "", err
 		}
-		return replace(s, "(handleunknown deny)", "(handleunknown allow)")
-	},
-	// The kernel refuses to load this: it lacks classes of the kernel's own.
-	"reject": func(s string) (string, error) {
 		return replace(s, "(handleunknown deny)", "(handleunknown reject)")
 	},
 	// The server may not ask.
 	"nocompute": func(s string) (string, error) {
-		return replace(s, "(security (compute_av compute_create check_context validate_trans read_policy))", "(security (check_context))")
+		return replace(s, "(security (compute_av compute_create compute_member compute_relabel check_context validate_trans read_policy))", "(security (check_context))")
+	},
+	// It may not have contexts checked.
+	"nocheck": func(s string) (string, error) {
+		return s + "(constrain (security (check_context)) (neq t1 kv_server_t))\n", nil
+	},
+	// It may not open a file of selinuxfs.
+	"unreadable": func(s string) (string, error) {
+		return s + "(constrain (file (open)) (or (neq t1 kv_server_t) (neq t2 selinuxfs_t)))\n", nil
+	},
+	// It may neither map the status page nor listen to netlink.
+	"blind": func(s string) (string, error) {
+		return s + "(constrain (file (map)) (or (neq t1 kv_server_t) (neq t2 selinuxfs_t)))\n" +
+			"(constrain (netlink_selinux_socket (create)) (neq t1 kv_server_t))\n", nil
 	},
 	// The server may not map the status page, nor read the policy.
 	"nomap": func(s string) (string, error) {
 		s, err := replace(s, " validate_trans read_policy))", " validate_trans))")
 		return s + "(constrain (file (map)) (or (neq t1 kv_server_t) (neq t2 selinuxfs_t)))\n", err
 	},
+}
+
+// unknowns are the ways of a policy with what it does not define; lacking says
+// which of our classes it may be without.
+var (
+	unknowns = []string{"deny", "allow", "reject"}
+	lacking  = []string{"nothing", "kv_item", "kv_server", "both"}
+)
+
+// unknownPolicy is the name of the variant for one of each.
+func unknownPolicy(handle, lacks string) string { return "unknown-" + handle + "-" + lacks }
+
+func init() {
+	for _, handle := range unknowns {
+		for _, lacks := range lacking {
+			variants[unknownPolicy(handle, lacks)] = func(s string) (string, error) {
+				var err error
+				if lacks == "both" || lacks == "kv_server" {
+					s, err = rename(s, "kv_server", "kv_other")
+				}
+				if err == nil && (lacks == "both" || lacks == "kv_item") {
+					s, err = rename(s, "kv_item", "kv_thing")
+				}
+				if err != nil {
+					return "", err
+				}
+				return replace(s, "(handleunknown deny)", "(handleunknown "+handle+")")
+			}
+		}
+	}
+}
+
+// debianPolicy is Debian's policy with our module linked in, and the domains of
+// the tests from a file. It is kept in a cache under the version of the package.
+func debianPolicy(tests string) (string, error) {
+	b, err := os.ReadFile(tests)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp("", "debian*.cil")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(f.Name())
+	text := selinux.Module(false, false)[0].Text + string(b)
+	if _, err := f.WriteString(text); err != nil {
+		return "", err
+	}
+	if err := f.Close(); err != nil {
+		return "", err
+	}
+	return debpolicy.Build("vm", "default", f.Name())
 }
 
 // replace replaces pairs of texts, each of which must be there once.
