@@ -258,7 +258,12 @@ func (h *handshaker) goOn(hs *handshake) {
 	if !h.loops[h.turn%len(h.loops)].adopt(hs.newcomer) {
 		h.srv.dropNewcomer(hs.newcomer)
 	}
+	hs.release()
 }
+
+// release lets go of all that an ended handshake has held: it may stay in the queue
+// behind a slow one until that one's time is over.
+func (hs *handshake) release() { *hs = handshake{ended: true} }
 
 // forget takes a handshake off the list of those under way.
 func (h *handshaker) forget(hs *handshake) {
@@ -290,6 +295,7 @@ func (h *handshaker) fail(hs *handshake) {
 	var rest [16 << 10]byte
 	_, _, _ = unix.Recvfrom(hs.fd, rest[:], unix.MSG_DONTWAIT)
 	h.srv.dropNewcomer(hs.newcomer)
+	hs.release()
 }
 
 // stopAll ends all handshakes: the server stops.
