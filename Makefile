@@ -121,6 +121,7 @@ soak: build policy-long ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
 	$(GO) run ./bench/crash -rounds 300 -log bench/runs/crash.log
 	$(GO) run ./bench/differential
+	$(GO) run ./bench/robust
 
 .PHONY: bench-memory bench-hitratio
 bench-memory: build ## memory side by side with memcached (half an hour)

@@ -52,6 +52,16 @@ func TestBinaryMemcached(t *testing.T) {
 	script(t, exec.Command(systemPython, append([]string{"testdata/clients/binary.py"}, threeServers(t)...)...))
 }
 
+// TestLibmemcachedKetama calls the library itself, in both protocols, with consistent
+// hashing over three servers.
+func TestLibmemcachedKetama(t *testing.T) {
+	needTool(t, systemPython)
+	needModule(t, exec.Command(systemPython, "-c", `import ctypes; ctypes.CDLL("libmemcached.so.11")`), "libmemcached-tools")
+	for _, protocol := range []string{"text", "binary"} {
+		script(t, exec.Command(systemPython, append([]string{"testdata/clients/libmemcached.py", protocol}, threeServers(t)...)...))
+	}
+}
+
 func TestDalli(t *testing.T) {
 	ruby := needTool(t, "ruby")
 	needModule(t, exec.Command(ruby, "-e", `require "dalli"`), "ruby-dalli")

@@ -8,6 +8,7 @@
 //	profile     where the processor time of each workload goes
 //	differ      the same commands to our server and to memcached; differential is
 //	            its command: make soak
+//	robust      what clients that behave badly cost the others: make soak
 //	soak        long random use with a model, and a search for leaks: make soak
 //
 // RESULTS.md has the latest figures with machine, commit and command. The tests
