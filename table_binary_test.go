@@ -198,3 +198,42 @@ func (bt *binaryTable) one(name, from string, present bool, want, perm string) s
 	}
 	return answer
 }
+
+// TestEveryOpcodeHasARow sends every opcode, in every shape that some opcode has: one
+// that is not answered "unknown command" is in the table, or needs no row.
+func TestEveryOpcodeHasARow(t *testing.T) {
+	listed := map[byte]string{
+		0x07: "quit", 0x17: "quitq", 0x0a: "noop, the end of every exchange",
+	}
+	for i := range binaryRows {
+		listed[binaryRows[i].opcode] = "row"
+	}
+	ts := startServer(t, testConfig{})
+	served := 0
+	for op := range 256 {
+		known := false
+		for _, extras := range []string{"", u32(0), u64(0), u64(0) + u64(0) + u32(0)} {
+			for _, key := range []string{"", "k"} {
+				c := ts.dialFrom("127.0.0.1")
+				if _, err := c.Conn.Write([]byte(frame(byte(op), 1, 0, extras, key, "") + frame(0x0a, endMark, 0, "", "", ""))); err != nil {
+					t.Fatal(err)
+				}
+				p, err := readPacket(c.r)
+				// Silence is an answer too, as is the end of the connection after it.
+				known = known || err != nil || p.status != 0x81 && p.status != 0x04
+				c.Close()
+			}
+		}
+		if known {
+			served++
+			if listed[byte(op)] == "" {
+				t.Errorf("opcode %02x is served and has no row", op)
+			}
+		} else if listed[byte(op)] != "" {
+			t.Errorf("opcode %02x has a row and is not served", op)
+		}
+	}
+	if served != len(listed) || served < 30 {
+		t.Errorf("%d opcodes are served, %d are listed", served, len(listed))
+	}
+}
