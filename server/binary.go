@@ -123,7 +123,7 @@ func (l *loop) binaryGet(c *conn, r *protocol.Request) outcome {
 
 // binaryStore serves the storing opcodes with a value that has arrived whole.
 func (l *loop) binaryStore(c *conn, r *protocol.Request) outcome {
-	st := l.eng.Store(l.worker, &c.call)
+	st := l.storeInline(c, r)
 	if st == engine.Pending {
 		return park
 	}

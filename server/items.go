@@ -68,13 +68,25 @@ func (l *loop) prepareStore(c *conn, r *protocol.Request) {
 // store serves set, add, replace, append, prepend and cas with a value that has
 // arrived whole.
 func (l *loop) store(c *conn, r *protocol.Request) outcome {
-	st := l.eng.Store(l.worker, &c.call)
+	st := l.storeInline(c, r)
 	if st == engine.Pending {
 		return park
 	}
 	l.noteStore(c, false, r.NBytes, st)
 	l.replyStore(r.Noreply, st)
 	return done
+}
+
+// smallItems is an -I up to which a value that arrives with its line can be too large.
+const smallItems = 32 << 10
+
+// storeInline stores a value that has arrived with its line. Where that can be too
+// large, it is refused before anything is looked up, as larger ones are.
+func (l *loop) storeInline(c *conn, r *protocol.Request) engine.Status {
+	if l.tight && l.eng.TooLarge(&c.call, r.NBytes) {
+		return l.eng.StoreRefused(l.worker, &c.call, engine.TooLarge)
+	}
+	return l.eng.Store(l.worker, &c.call)
 }
 
 // storeReplies are the answers to a store. Failed is the zero Status.

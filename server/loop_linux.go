@@ -56,7 +56,8 @@ type loop struct {
 	ep     int
 	events []unix.EpollEvent
 	limits protocol.Limits
-	budget int // -R
+	budget int  // -R
+	tight  bool // -I is small: see storeInline
 
 	slots   slots
 	ready   []*conn // to be received from and executed in the next turn
@@ -100,7 +101,7 @@ type loop struct {
 
 func newLoop(s *Server) (*loop, error) {
 	l := &loop{
-		srv: s, eng: s.eng, budget: s.set.ReqsPerEvent,
+		srv: s, eng: s.eng, budget: s.set.ReqsPerEvent, tight: s.set.MaxItem <= smallItems,
 		limits: s.limits,
 		events: make([]unix.EpollEvent, 256),
 		area:   make([]byte, areaSize),

@@ -166,7 +166,7 @@ func (l *loop) metaFailure(r *protocol.Request, st engine.Status) outcome {
 
 // metaSet serves ms with a value that has arrived whole.
 func (l *loop) metaSet(c *conn, r *protocol.Request) outcome {
-	st := l.eng.Store(l.worker, &c.call)
+	st := l.storeInline(c, r)
 	if st == engine.Pending {
 		return park
 	}

@@ -40,7 +40,6 @@ type Place struct {
 	MemoryMB  int
 	MaxConns  int // 0: 4096
 	ValueSize int // for the ceiling
-	MaxConns  int // 0: 4096
 }
 
 // MemoryFor is the memory limit with room for every item without evictions: the
