@@ -119,25 +119,6 @@ func dropPrivileges(name string, audit bool, log *slog.Logger) error {
 	return nil
 }
 
-// raiseLimits makes room for the connections of -c and the descriptors that the
-// server needs itself.
-func raiseLimits(conns int) error {
-	const own = 128
-	want := uint64(conns) + own
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return exitf(exitOSError, "failed to getrlimit number of files: %w", err)
-	}
-	if l.Cur >= want {
-		return nil
-	}
-	l.Cur, l.Max = want, max(l.Max, want)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return exitf(exitOSError, "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value.")
-	}
-	return nil
-}
-
 func writePidfile(path string) error {
 	if path == "" {
 		return nil

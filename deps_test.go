@@ -34,7 +34,7 @@ var rules = map[string]struct {
 	"mac":                {ours: "policy policy/cnp avc", others: "github.com/opencontainers/selinux golang.org/x/sys"},
 	"engine":             {ours: "policy avc mac storage storage/disk"},
 	"engine/enginetest":  {ours: "policy avc mac storage engine"},
-	"server":             {ours: "policy policy/cnp avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd"},
+	"server":             {ours: "policy policy/cnp avc mac storage engine protocol", others: "golang.org/x/sys github.com/prometheus/client_golang github.com/coreos/go-systemd golang.org/x/crypto"},
 	"server/vmtest":      {ours: "policy internal/chat", others: "golang.org/x/sys"},
 	"demo":               {pure: true},
 	"internal/chat":      {},

@@ -4,10 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"math"
-	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -32,8 +30,11 @@ type options struct {
 	user     string
 	pidfile  string
 	daemon   bool
+	lock     bool // -k
+	cores    bool // -r
 	check    bool // --check-config
 	help     bool
+	licence  bool // -i
 	versionQ bool
 
 	data dataFlags
@@ -55,8 +56,13 @@ type rawFlags struct {
 	macMode, macDeny string
 	booleans         []string
 	extended         []string
+	delimiter        string
+	largePages       bool
 	verbose          int
 	tcpGiven         bool
+	protocolGiven    bool
+	delimiterGiven   bool
+	napiGiven        bool
 }
 
 func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
@@ -72,16 +78,21 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&s.AllowShutdown, "enable-shutdown", "A", false, `enable the ascii "shutdown" command`)
 	f.StringArrayVarP(&s.Interfaces, "listen", "l", nil, "interface to listen on, host, host:port or [v6]:port, a list or repeated (`addr`)")
 	f.BoolVarP(&o.daemon, "daemon", "d", false, "run as a daemon")
+	f.BoolVarP(&o.cores, "enable-coredumps", "r", false, "maximize core file limit")
 	f.StringVarP(&o.user, "user", "u", "", "assume identity of this user, only when run as root (`user`)")
 	f.StringVarP(&r.memory, "memory-limit", "m", "64", "item memory in megabytes (`num`)")
 	f.BoolVarP(&s.NoEvictions, "disable-evictions", "M", false, "return error on memory exhausted instead of evicting")
 	f.IntVarP(&s.MaxConns, "conn-limit", "c", 1024, "max simultaneous connections (`num`)")
+	f.BoolVarP(&o.lock, "lock-memory", "k", false, "lock down all paged memory")
 	f.CountVarP(&r.verbose, "verbose", "v", "verbose; -vv also client commands, -vvv internal state")
 	f.BoolVarP(&o.help, "help", "h", false, "print this help and exit")
+	f.BoolVarP(&o.licence, "license", "i", false, "print the licence and exit")
 	f.BoolVarP(&o.versionQ, "version", "V", false, "print version and exit")
 	f.StringVarP(&o.pidfile, "pidfile", "P", "", "save the process id in this file (`file`)")
 	f.Float64VarP(&s.GrowthFactor, "slab-growth-factor", "f", 1.25, "chunk size growth factor, for the classes reported (`factor`)")
 	f.IntVarP(&s.ChunkSize, "slab-min-size", "n", 48, "min space used for key+value+flags, for the classes reported (`bytes`)")
+	f.BoolVarP(&r.largePages, "enable-largepages", "L", false, "try to use large memory pages; accepted: they are used where the kernel gives them")
+	f.StringVarP(&r.delimiter, "prefix-delimiter", "D", "", "delimiter of key prefixes for stats detail, which it turns on; without it ':' (`char`)")
 	f.IntVarP(&s.Threads, "threads", "t", 4, "number of event loops to use (`num`)")
 	f.IntVarP(&s.ReqsPerEvent, "max-reqs-per-event", "R", 20, "requests of one connection before others get their turn (`num`)")
 	f.BoolVarP(&s.NoCAS, "disable-cas", "C", false, "disable use of CAS")
@@ -94,6 +105,9 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 
 	addTLSFlag(f, &s.TLS)
 	addDataFlags(f, &o.data)
+	f.BoolVarP(&s.SASL, "enable-sasl", "S", false, "turn on SASL authentication; binary protocol only, users in the file MEMCACHED_SASL_PWDB")
+	f.StringVarP(&s.AuthFile, "auth-file", "Y", "", "ASCII authentication by a file of user:password or user:hash lines (`file`)")
+	f.IntVarP(&o.tuning.NAPIIDs, "napi-ids", "N", 0, "number of NAPI ids; accepted, of no effect here (`num`)")
 	f.StringArrayVarP(&r.extended, "extended", "o", nil, "comma separated list of extended options, see below; repeatable (`list`)")
 
 	f.StringVar(&r.macMode, "mac", "auto", "who decides: auto, kernel, policy or off (`mode`)")
@@ -108,7 +122,30 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.IntVar(&o.mac.MaxLabels, "max-labels", 65536, "how many security contexts may be in use (`num`)")
 	ruleFlags(f, o, &r.rules)
 	f.BoolVar(&o.check, "check-config", false, "say who decides and by what policy, then exit")
+	abbreviate(f)
 	return f
+}
+
+// abbreviate lets the start of a long name stand for it where it is unambiguous,
+// as getopt_long(3) does.
+func abbreviate(f *pflag.FlagSet) {
+	var names []string
+	f.VisitAll(func(fl *pflag.Flag) { names = append(names, fl.Name) })
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if slices.Contains(names, name) {
+			return pflag.NormalizedName(name)
+		}
+		full := name
+		for _, n := range names {
+			if strings.HasPrefix(n, name) {
+				if full != name {
+					return pflag.NormalizedName(name)
+				}
+				full = n
+			}
+		}
+		return pflag.NormalizedName(full)
+	})
 }
 
 // parseFlags reads memcached's command line. The texts of refusals are
@@ -119,179 +156,18 @@ func parseFlags(args []string) (*options, error) {
 	if err := f.Parse(args); err != nil {
 		return nil, exitf(exitFailure, "sememcached: %v\nRun sememcached -h for the flags.", err)
 	}
-	if o.help || o.versionQ {
+	if o.help || o.versionQ || o.licence {
 		return o, nil
 	}
 	if f.NArg() > 0 {
 		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools, sememcached rules -h for key rules.", f.Arg(0))
 	}
-	r.tcpGiven = f.Changed("port")
+	r.tcpGiven, r.protocolGiven = f.Changed("port"), f.Changed("protocol")
+	r.delimiterGiven, r.napiGiven = f.Changed("prefix-delimiter"), f.Changed("napi-ids")
 	if err := o.finish(r); err != nil {
 		return nil, err
 	}
 	return o, nil
-}
-
-func (o *options) finish(r *rawFlags) error {
-	s := &o.server
-	for _, c := range []struct {
-		bad  bool
-		text string
-	}{
-		{s.MaxConns <= 0, "Maximum connections must be greater than 0"},
-		{s.Threads <= 0, "Number of threads must be greater than 0"},
-		{s.ReqsPerEvent <= 0, "Number of requests per event must be greater than 0"},
-		{s.ChunkSize <= 0, "Chunk size must be greater than 0"},
-		{!(s.GrowthFactor > 1), "Factor must be greater than 1"},
-		{s.Threads > 1024, "Number of threads must be 1024 or less"},
-	} {
-		if c.bad {
-			return exitf(exitFailure, "%s", c.text)
-		}
-	}
-	if s.Port < -1 || s.Port > 65535 {
-		return exitf(exitUsage, "ERROR: Invalid port number %d.", s.Port)
-	}
-	if s.UDPPort < -1 || s.UDPPort > 65535 {
-		return exitf(exitUsage, "ERROR: Invalid UDP port number %d.", s.UDPPort)
-	}
-	if s.UDPPort != 0 && !r.tcpGiven {
-		s.Port = s.UDPPort // as memcached has it
-	}
-	switch s.Protocol {
-	case "auto", "ascii", "binary":
-	default:
-		return exitf(exitUsage, "Invalid value for binding protocol: %s\n -- should be one of auto, binary, or ascii", s.Protocol)
-	}
-	mask, err := strconv.ParseUint(r.mask, 8, 12)
-	if err != nil {
-		return exitf(exitUsage, "sememcached: -a %s: expected an octal access mask such as 700", r.mask)
-	}
-	s.UnixMask = int(mask)
-	if err := o.absolute(); err != nil {
-		return exitf(exitOSError, "sememcached: %w", err)
-	}
-	s.Verbosity = r.verbose
-	if err := o.sizes(r); err != nil {
-		return err
-	}
-	if err := o.applyExtended(r.extended); err != nil {
-		return err
-	}
-	s.Tuning = &o.tuning
-	if err := o.data.finish(); err != nil {
-		return err
-	}
-	return o.access(r)
-}
-
-// absolute makes the paths absolute: a daemon leaves the directory it was started
-// in, and loads its files again on SIGHUP.
-func (o *options) absolute() error {
-	for _, p := range []*string{&o.pidfile, &o.server.UnixPath, &o.mac.PolicyFile, &o.mac.ContextsFile, &o.mac.AuditLog} {
-		if *p == "" || p == &o.mac.AuditLog && *p == "stderr" {
-			continue
-		}
-		abs, err := filepath.Abs(*p)
-		if err != nil {
-			return err
-		}
-		*p = abs
-	}
-	return nil
-}
-
-// sizes checks -m and -I.
-func (o *options) sizes(r *rawFlags) error {
-	mb, err := strconv.ParseInt(r.memory, 10, 64)
-	if err != nil || mb < 0 || mb > math.MaxInt64>>20 {
-		return exitf(exitUsage, "sememcached: -m %s: expected a number of megabytes", r.memory)
-	}
-	o.memory = mb << 20
-	size, ok := parseSize(r.maxItem)
-	switch {
-	case !ok:
-		return exitf(exitUsage, "sememcached: -I %s: expected a size such as 1m, 512k or 2000000", r.maxItem)
-	case size < 1024:
-		return exitf(exitUsage, "Item max size cannot be less than 1024 bytes.")
-	case size > 1<<30:
-		return exitf(exitUsage, "Cannot set item size limit higher than a gigabyte.")
-	case size > o.memory/2:
-		return exitf(exitUsage, "Cannot set item size limit higher than 1/2 of memory max.")
-	}
-	o.server.MaxItem = int(size)
-	o.server.MaxBytes = uint64(o.memory)
-	return nil
-}
-
-// parseSize reads a number of bytes with an optional k, m or g.
-func parseSize(s string) (int64, bool) {
-	if s == "" {
-		return 0, false
-	}
-	shift := 0
-	switch s[len(s)-1] {
-	case 'k', 'K':
-		shift = 10
-	case 'm', 'M':
-		shift = 20
-	case 'g', 'G':
-		shift = 30
-	}
-	if shift > 0 {
-		s = s[:len(s)-1]
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt64>>shift {
-		return 0, false
-	}
-	return n << shift, true
-}
-
-// access checks the flags of access control.
-func (o *options) access(r *rawFlags) error {
-	mode, err := mac.ParseMode(r.macMode)
-	if err != nil {
-		return exitf(exitUsage, "sememcached: --mac=%s: %w", r.macMode, err)
-	}
-	o.mac.Mode = mode
-	switch r.macDeny {
-	case "hide":
-	case "error":
-		o.deny = true
-	default:
-		return exitf(exitUsage, "sememcached: --mac-deny=%s: expected hide or error", r.macDeny)
-	}
-	if o.mac.PeerLabels != "" && o.mac.PeerLabels != "kernel" {
-		return exitf(exitUsage, "sememcached: --peer-labels=%s: expected kernel", o.mac.PeerLabels)
-	}
-	if o.mac.MaxLabels <= 0 {
-		return exitf(exitUsage, "sememcached: --max-labels=%d: expected a number above 0", o.mac.MaxLabels)
-	}
-	if o.mac.Booleans, err = parseBooleans(r.booleans); err != nil {
-		return err
-	}
-	return o.rules(&r.rules)
-}
-
-// parseBooleans reads name=on|off|1|0|true|false pairs.
-func parseBooleans(pairs []string) (map[string]bool, error) {
-	if len(pairs) == 0 {
-		return nil, nil
-	}
-	m := make(map[string]bool, len(pairs))
-	for _, p := range pairs {
-		name, state, _ := strings.Cut(p, "=")
-		switch state {
-		case "on", "1", "true":
-			m[name] = true
-		case "off", "0", "false":
-			m[name] = false
-		default:
-			return nil, exitf(exitUsage, "sememcached: --boolean %s: expected NAME=on or NAME=off", p)
-		}
-	}
-	return m, nil
 }
 
 // printHelp writes -h. Its first line and its long names are what scripts look
@@ -335,3 +211,6 @@ func flagUsages(f *pflag.FlagSet) string {
 func versionLine() string {
 	return fmt.Sprintf("memcached %s (sememcached %s)", server.DefaultVersion, version())
 }
+
+//go:embed LICENSE
+var licence string

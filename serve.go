@@ -7,8 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"sememcached/engine"
 	"sememcached/mac"
@@ -29,6 +30,10 @@ func serveCommand(args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, versionLine())
 		return err
 	}
+	if o.licence {
+		_, err := fmt.Fprintf(stdout, "%s\n\n%s", versionLine(), licence)
+		return err
+	}
 	o.mac.Log = slog.New(slog.NewTextHandler(stderr, nil))
 	if o.check {
 		return checkConfig(o, stdout)
@@ -42,7 +47,9 @@ func serveCommand(args []string, stdout, stderr io.Writer) error {
 	return serve(o)
 }
 
-// checkConfig says who would decide, without starting anything.
+// checkConfig says who would decide, without starting anything. Whatever would
+// refuse a start, but for what only the kernel knows, such as a port that is in
+// use, is refused here.
 func checkConfig(o *options, stdout io.Writer) error {
 	mon, err := openMonitor(o)
 	if err != nil {
@@ -51,6 +58,9 @@ func checkConfig(o *options, stdout io.Writer) error {
 	defer mon.Close()
 	if err := server.CheckTLS(o.server.TLS); err != nil {
 		return refusedTLS(err)
+	}
+	if err := checkRest(o); err != nil {
+		return err
 	}
 	_, err = fmt.Fprintln(stdout, mon.Describe())
 	return err
@@ -72,7 +82,13 @@ func openMonitor(o *options) (*mac.Monitor, error) {
 // serve runs the server until a signal or the shutdown command ends it.
 func serve(o *options) error {
 	log := o.mac.Log
-	if err := raiseLimits(o.server.MaxConns); err != nil {
+	for _, w := range o.warnings {
+		log.Warn(w)
+	}
+	if len(o.noted) > 0 {
+		log.Info("accepted, of no effect here: " + strings.Join(o.noted, " "))
+	}
+	if err := raiseLimits(o); err != nil {
 		return err
 	}
 	mon, err := openMonitor(o)
@@ -82,8 +98,19 @@ func serve(o *options) error {
 	defer mon.Close()
 	log.Info(mon.Describe())
 
+	o.server.SASLUsers = server.SASLUsersFromEnv()
+	o.server.PortFile = os.Getenv("MEMCACHED_PORT_FILENAME")
+	if o.server.Sockets, err = server.OpenSockets(&o.server, mon.KernelLabels()); err != nil {
+		return exitf(exitOSError, "sememcached: %w", err)
+	}
 	if err := dropPrivileges(o.user, mon.AuditsToKernel(), log); err != nil {
 		return err
+	}
+	if o.cores { // which a change of user has turned off
+		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	}
+	if o.lock {
+		lockMemory(log)
 	}
 	store, err := storage.New(storage.Config{
 		Limit:    o.memory,
@@ -92,6 +119,9 @@ func serve(o *options) error {
 		NoCAS:    o.server.NoCAS,
 		ChunkMin: o.server.ChunkSize,
 		Factor:   o.server.GrowthFactor,
+
+		ChunkMax:   o.tuning.SlabChunkMax,
+		ClassSizes: o.classSizes,
 	})
 	if err != nil {
 		return exitf(exitOSError, "sememcached: %w", err)
@@ -105,7 +135,6 @@ func serve(o *options) error {
 	}
 	defer data.Close()
 
-	o.server.PortFile = os.Getenv("MEMCACHED_PORT_FILENAME")
 	srv, err := server.New(eng, mon, &o.server, log)
 	if refused := refusedTLS(err); refused != err {
 		return refused
@@ -127,38 +156,8 @@ func serve(o *options) error {
 	}
 	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
 	defer stop()
+	defer watchdog(srv)()
+	notify("READY=1\nSTATUS=" + mon.Describe())
+	defer notify("STOPPING=1")
 	return srv.Serve(context.Background())
-}
-
-// handleSignals: INT and TERM end the server, USR1 lets running requests finish,
-// HUP loads policy, contexts and key rules anew, and the certificates of TLS (each
-// all of it or nothing), and goes on in a new access log.
-func handleSignals(srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Logger) (stop func()) {
-	signal.Ignore(syscall.SIGPIPE)
-	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
-	go func() {
-		for sig := range ch {
-			switch sig {
-			case syscall.SIGHUP:
-				srv.ReopenLogs()
-				if err := mon.Reload(); err != nil {
-					log.Error("reload failed, the old policy, contexts and key rules stay", "error", err)
-				} else {
-					log.Info("reloaded: " + mon.Describe())
-				}
-				refreshCerts(srv, tls, log)
-			case syscall.SIGUSR1:
-				log.Info("Gracefully stopping")
-				srv.Shutdown(true)
-			default:
-				log.Info(fmt.Sprintf("Signal handled: %v.", sig))
-				srv.Shutdown(false)
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(ch)
-		close(ch)
-	}
 }

@@ -217,6 +217,10 @@ type Interface interface {
 	// Store gives read-only statistics of the item store.
 	Storage() *storage.Store
 
+	// Become makes the client the one that p describes, as if it had just connected:
+	// its creation context is gone. It is called between two calls of the client.
+	Become(cl *Client, p *mac.Peer)
+
 	// Disconnect ends a client: pending questions are dropped, references released.
 	Disconnect(w *Worker, cl *Client, c *Call)
 }

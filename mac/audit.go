@@ -72,6 +72,7 @@ type entry struct {
 type auditType uint16
 
 const (
+	auditUserAuth   auditType = 1100 // USER_AUTH
 	auditUserAVC    auditType = 1107 // USER_AVC
 	auditPolicyLoad auditType = 2310 // USER_MAC_POLICY_LOAD
 	auditStatus     auditType = 2313 // USER_MAC_STATUS
@@ -79,6 +80,8 @@ const (
 
 func (t auditType) String() string {
 	switch t {
+	case auditUserAuth:
+		return "USER_AUTH"
 	case auditUserAVC:
 		return "USER_AVC"
 	case auditPolicyLoad:
@@ -379,7 +382,10 @@ func (m *Monitor) auditEnforcing(on bool) {
 
 // format appends the text of e.
 func (a *auditor) format(dst []byte, e *entry) []byte {
-	if e.event != "" {
+	switch {
+	case e.kind == auditUserAuth:
+		return append(dst, e.event...)
+	case e.event != "":
 		return append(append(dst, "avc:  "...), e.event...)
 	}
 	return appendRecord(dst, &e.Record, a.m.comm)

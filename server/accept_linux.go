@@ -23,6 +23,7 @@ type acceptor struct {
 	stop  int // eventfd
 
 	complained time.Time // when an error was logged last
+	waiting    bool      // for room, see fullness
 }
 
 func newAcceptor(s *Server, ls []*listener, loops []*loop) (*acceptor, error) {
@@ -66,7 +67,11 @@ func (a *acceptor) serve() {
 	defer closeFD(a.stop)
 	events := make([]unix.EpollEvent, 16)
 	for {
-		n, e := epollWaitBlocking(a.ep, events, -1)
+		timeout := -1
+		if a.waiting && !a.goOn() {
+			timeout = fullTick
+		}
+		n, e := epollWaitBlocking(a.ep, events, timeout)
 		if e == unix.EINTR {
 			continue
 		}
@@ -86,6 +91,13 @@ func (a *acceptor) serve() {
 // accept takes connections from one listener until there are none.
 func (a *acceptor) accept(l *listener) {
 	for range 64 {
+		if a.waiting {
+			return
+		}
+		if a.srv.set.WaitAtMaxConns && a.srv.conns.Load() >= int64(a.srv.set.MaxConns) {
+			a.wait()
+			return
+		}
 		fd, sa, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:

@@ -18,6 +18,7 @@ const (
 	phaseStore                // nothing yet: the filled upload has to be stored first
 	phaseRefuse               // nothing yet: a store that memory refused has to be ended first
 	phaseWatch                // nobody: the client watches
+	phaseLogin                // nothing yet: a login is being looked at
 )
 
 // closeReason is what watch says of the end of a connection. What nothing else is
@@ -60,6 +61,9 @@ type conn struct {
 	hanging  bool // closes when its replies have left
 	unix     bool
 	reason   closeReason // why it ends, for watch
+	locked   bool        // has to authenticate first
+
+	challenged bool // SASL: was asked for its message
 
 	dialect  dialect // what the connection speaks
 	phase    phase
@@ -77,6 +81,7 @@ type conn struct {
 	removed  *uint64    // mdp: what a helper has removed
 	watcher  *watcher   // phaseWatch
 	udp      *udpRequest
+	login    *login // phaseLogin
 
 	in      []byte // input kept between turns; owned, from loop.buffers
 	need    int    // input length from which on the parser may say something new

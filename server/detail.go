@@ -11,11 +11,12 @@ import (
 	"sememcached/policy/cnp"
 )
 
-// detail counts commands by the prefix of their keys, up to the first ':', while
+// detail counts commands by the prefix of their keys, up to the delimiter, while
 // "stats detail on" has turned that on. It is a tool for people who look for
 // something: the loops share one lock meanwhile.
 type detail struct {
-	on atomic.Bool
+	on        atomic.Bool
+	delimiter byte // -D
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -29,10 +30,19 @@ type prefixCounts struct{ gets, hits, sets, deletes uint64 }
 // maxPrefixes bounds the memory that clients can make the counts take.
 const maxPrefixes = 65536
 
+// start takes the delimiter of -D, which turns the counting on; 0 is none.
+func (d *detail) start(delimiter byte) {
+	d.delimiter = ':'
+	if delimiter != 0 {
+		d.delimiter = delimiter
+		d.on.Store(true)
+	}
+}
+
 // counts returns the counters of the key's prefix, nil if it has none. d.mu is
 // held.
 func (d *detail) counts(key []byte) *prefixCounts {
-	i := bytes.IndexByte(key, ':')
+	i := bytes.IndexByte(key, d.delimiter)
 	if i < 0 {
 		return nil
 	}

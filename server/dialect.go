@@ -24,6 +24,9 @@ var dialects = map[string]dialect{
 // parseDialect reads a name of dialects.
 func parseDialect(name string) (dialect, error) {
 	d, ok := dialects[name]
+	if name == "proxy" {
+		return 0, fmt.Errorf("server: Server not built with proxy: %q", name)
+	}
 	if !ok {
 		return 0, fmt.Errorf("server: protocol: expected auto, ascii or binary, found %q", name)
 	}
@@ -65,6 +68,7 @@ func (l *loop) parse(c *conn, scanned int) (n int, out protocol.Outcome, reply [
 		}
 	}
 	if c.dialect == speaksBinary {
+		l.limits.Unauthenticated = c.locked
 		n, out, l.status = protocol.ParseBinary(c.input, &l.limits, &l.req)
 		return n, out, nil
 	}

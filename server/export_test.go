@@ -21,7 +21,7 @@ const (
 
 // RouteOp is the engine operation of a command and whether it is served.
 func RouteOp(c protocol.Command) (engine.Op, bool) {
-	return routes[c].op, routes[c].do != nil
+	return routes[c].op, routes[c].do != nil || routes[c].bin != nil
 }
 
 // Held is what the loops keep for connections between turns: connections,

@@ -26,13 +26,21 @@ type knobs struct {
 	crawlerTocrawl uint32
 }
 
-// defaultKnobs are memcached's defaults.
-func defaultKnobs() *knobs {
+// newKnobs are the settings as they are at start.
+func newKnobs(t *Tuning) *knobs {
 	return &knobs{
-		automove: 1, automoveRatio: 0.8, automoveFree: 0.01, automoveWindow: 10,
-		segmented: true, hotPercent: 20, warmPercent: 40, hotFactor: 0.2, warmFactor: 2,
-		tempTTL: -1, crawlerSleep: 100,
+		automove: t.SlabAutomove, automoveRatio: t.AutomoveRatio, automoveFree: t.AutomoveFree, automoveWindow: t.AutomoveTicks,
+		segmented: t.Segmented, hotPercent: t.HotPercent, warmPercent: t.WarmPercent, hotFactor: t.HotFactor, warmFactor: t.WarmFactor,
+		tempTTL: t.TemporaryTTL, crawlerSleep: t.CrawlerSleep, crawlerTocrawl: t.CrawlerTocrawl,
 	}
+}
+
+// segments says whether the LRU is shown as one of several segments, and whether
+// TEMP is one of them.
+func (k *knobs) segments() (segmented, temp bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.segmented, k.tempTTL >= 0
 }
 
 // set does what an action asks for, if it is about one of the knobs.

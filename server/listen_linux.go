@@ -20,7 +20,9 @@ type listener struct {
 	addr    net.Addr
 	path    string  // of a UNIX socket, to be removed
 	dialect dialect // what its connections speak
-	tls     tlsMode
+
+	inherited bool // from a service manager, whose path it is
+	tls       tlsMode
 }
 
 func (l *listener) unix() bool { return l.path != "" }
@@ -42,7 +44,7 @@ func addrName(a netip.AddrPort) string {
 
 func (l *listener) close() {
 	closeFD(l.fd)
-	if l.path != "" {
+	if l.path != "" && !l.inherited {
 		_ = os.Remove(l.path)
 	}
 }
@@ -167,7 +169,7 @@ func parsePrefixes(item string) (pre prefixes, rest string, err error) {
 			}
 			tag, after, ok := strings.Cut(rest[len("tag["):], end)
 			if !ok || len(tag) < 1 || len(tag) > 8 {
-				return pre, "", fmt.Errorf("server: -l %q: expected a tag of 1 to 8 characters, found %q", item, tag)
+				return pre, "", fmt.Errorf("server: -l %q: Listener tags must be between 1 and 8 characters: %q", item, tag)
 			}
 			rest = after
 		default:
@@ -190,12 +192,15 @@ func parseInterface(item string, port int) ([]tcpAddr, error) {
 	if h, p, err := net.SplitHostPort(item); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil {
-			return nil, fmt.Errorf("server: -l %q: expected a port up to 65535, found %q", item, p)
+			return nil, fmt.Errorf("server: -l %q: Invalid port number: %q, expected one up to 65535", item, p)
 		}
 		host, port = h, int(n)
 		if n == 0 {
 			port = -1
 		}
+	}
+	if strings.HasPrefix(host, "[") && !strings.HasSuffix(host, "]") {
+		return nil, fmt.Errorf("server: -l %q: Invalid IPV6 address: %q", item, host)
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if port == 0 {
@@ -213,7 +218,7 @@ func parseInterface(item string, port int) ([]tcpAddr, error) {
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(context.Background(), "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("server: -l %q: %w", item, err)
+		return nil, fmt.Errorf("server: failed to listen on one of interface(s) %s: %w", item, err)
 	}
 	var as []tcpAddr
 	for _, a := range ips {
@@ -303,12 +308,12 @@ func listenUnix(path string, mode, backlog int) (*listener, error) {
 	unix.Umask(old)
 	if err != nil {
 		closeFD(fd)
-		return nil, fmt.Errorf("server: failed to listen on UNIX socket %s: %w", path, os.NewSyscallError("bind", err))
+		return nil, fmt.Errorf("server: failed to listen on UNIX socket: %s: %w", path, os.NewSyscallError("bind", err))
 	}
 	l := &listener{fd: fd, path: path, addr: &net.UnixAddr{Name: path, Net: "unix"}}
 	if err := unix.Listen(fd, backlog); err != nil {
 		l.close()
-		return nil, fmt.Errorf("server: failed to listen on UNIX socket %s: %w", path, os.NewSyscallError("listen", err))
+		return nil, fmt.Errorf("server: failed to listen on UNIX socket: %s: %w", path, os.NewSyscallError("listen", err))
 	}
 	return l, nil
 }

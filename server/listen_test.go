@@ -33,8 +33,8 @@ func TestParseInterfaces(t *testing.T) {
 		{"[fe80::1]", 1, "[fe80::1]:1"},
 		{"127.0.0.1,127.0.0.1:99", 0, "127.0.0.1:99"},
 		{"*:5", 1, "0.0.0.0:5 [::]:5"},
-		{"127.0.0.1:70000", 1, `error: server: -l "127.0.0.1:70000": expected a port up to 65535, found "70000"`},
-		{"127.0.0.1:x", 1, `error: server: -l "127.0.0.1:x": expected a port up to 65535, found "x"`},
+		{"127.0.0.1:70000", 1, `error: server: -l "127.0.0.1:70000": Invalid port number: "70000", expected one up to 65535`},
+		{"127.0.0.1:x", 1, `error: server: -l "127.0.0.1:x": Invalid port number: "x", expected one up to 65535`},
 	} {
 		var lists []string
 		if x.lists != "" {

@@ -89,10 +89,12 @@ type loop struct {
 	n        loopCounters
 	stop     int
 	stopAt   time.Time
+	sweepAt  uint32 // worker time of the next look for idle connections
 
 	// The inbox: written by others, emptied by the loop.
 	mu       sync.Mutex
 	newcomes []newcomer // +checklocks:mu
+	logins   []*login   // +checklocks:mu that are over
 	expelled []uint64   // +checklocks:mu; tags of connections to be closed
 	order    int        // +checklocks:mu
 	wakefd   int        // +checklocks:mu; -1 when the loop has ended
@@ -174,6 +176,9 @@ func (l *loop) serve() {
 			l.event(&l.events[i])
 		}
 		l.turn()
+		if l.srv.set.IdleTimeout > 0 {
+			l.sweep()
+		}
 		if l.stop != running && l.wind() {
 			l.worker.End(true)
 			break
@@ -217,7 +222,7 @@ func (l *loop) wait(quiet bool) int {
 		case l.stop != running:
 			n, e = epollWaitBlocking(l.ep, l.events, int(drainTick/time.Millisecond))
 		case quiet:
-			n, e = epollWaitBlocking(l.ep, l.events, -1)
+			n, e = epollWaitBlocking(l.ep, l.events, l.patience())
 		default:
 			n, e = epollWaitRaw(l.ep, l.events, rawWait)
 		}
@@ -287,6 +292,8 @@ func (l *loop) inbox() {
 	l.mu.Lock()
 	come, gone := l.newcomes, l.expelled
 	l.newcomes, l.expelled = nil, nil
+	logins := l.logins
+	l.logins = nil
 	if l.order != running && l.stop == running {
 		l.stopAt = time.Now().Add(drainTime)
 	}
@@ -301,6 +308,7 @@ func (l *loop) inbox() {
 		}
 	}
 	l.worker.Drain(l.findCall, l.unpark)
+	l.takeLogins(logins)
 	l.inform()
 }
 
@@ -326,7 +334,7 @@ func (l *loop) unpark(tag uint64) {
 
 // open makes a connection of a newcomer.
 func (l *loop) open(n newcomer) {
-	c := &conn{loop: l, fd: n.fd, local: n.local, unix: n.local.unix(), dialect: n.local.dialect}
+	c := &conn{loop: l, fd: n.fd, local: n.local, unix: n.local.unix(), dialect: n.local.dialect, locked: l.srv.auth != nil}
 	l.slots.put(c)
 	c.client.Peer = n.peer
 	c.call.Client = &c.client

@@ -40,7 +40,7 @@ func (l *loop) run(c *conn, budget int) (more bool) {
 		}
 	}
 	l.commit(c)
-	return len(c.input) > 0 || c.phase == phaseReserve || c.phase == phaseStore || c.phase == phaseRefuse
+	return len(c.input) > 0 || c.phase == phaseReserve || c.phase == phaseStore || c.phase == phaseRefuse || c.phase == phaseLogin
 }
 
 // step takes the next thing from c's input. again is false when the input does
@@ -65,12 +65,17 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 		return l.storeUpload(c), true
 	case phaseRefuse:
 		return l.refuse(c), true
+	case phaseLogin:
+		return l.finishLogin(c), true
 	}
 	if c.phase == phaseWatch {
 		return l.goOnWatch(c), false
 	}
 	if len(c.input) == 0 || len(c.input) < c.need {
 		return done, false
+	}
+	if c.locked && c.dialect == speaksText {
+		return l.stepLocked(c)
 	}
 	n, out, reply := l.parse(c, c.scanned)
 	r := &l.req
@@ -91,6 +96,9 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 		return l.parserReply(c, r, reply), true
 	case protocol.Upload:
 		c.input = c.input[n:]
+		if r.Command == protocol.SASLAuth || r.Command == protocol.SASLStep {
+			return l.saslTooLong(c, r), true
+		}
 		return l.startUpload(c, r), true
 	case protocol.Close:
 		return hang, true

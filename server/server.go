@@ -38,6 +38,8 @@ type Server struct {
 	acceptor *acceptor
 	conns    atomic.Int64 // open now
 	rejected atomic.Uint64
+	full     fullness
+	auth     *authService // nil: nobody authenticates
 
 	dialect dialect // -B
 	knobs   *knobs
@@ -100,9 +102,17 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 		}
 	}
 	srv.verbose = newVerbose(set.Verbosity)
-	srv.knobs = defaultKnobs()
+	if srv.auth, err = newAuthService(srv, &set); err != nil {
+		return nil, err
+	}
+	if srv.auth != nil && speaks == negotiating {
+		srv.dialect = srv.auth.dialect()
+	}
+	srv.knobs = newKnobs(set.Tuning)
+	srv.detail.start(set.PrefixDelimiter)
 	srv.crawler = eng.NewCrawler()
 	srv.crawler.OnPass(srv.hub.crawled)
+	srv.crawler.SetPause(set.Tuning.CrawlerSleep)
 	srv.hub.srv = srv
 	if mon != nil && mon.HasKeyRules() {
 		srv.ruled, srv.compat = true, mon.KeyRulesMode() == cnp.Cilium
@@ -113,6 +123,7 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 		}
 	}
 	srv.gated = srv.ruled || srv.access != nil
+	srv.hub.detail(srv.detail.on.Load())
 	return srv, nil
 }
 
@@ -124,27 +135,26 @@ func (s *Server) Listen() error {
 	if s.listeners != nil {
 		return errors.New("server: listens already")
 	}
-	ls, err := listenAll(&s.set)
+	so, err := openAll(&s.set, s.mon != nil && s.mon.KernelLabels())
 	if err != nil {
 		return err
 	}
+	ls, us := so.ls, so.us
 	for _, l := range ls {
 		l.tls = l.tls.decided(s.tls != nil && !l.unix())
 		if l.dialect == negotiating {
 			l.dialect = s.dialect
 		}
-	}
-	us, err := listenUDP(&s.set, s.mon != nil && s.mon.KernelLabels())
-	if err != nil {
-		closeAll(ls)
-		return err
+		if err := s.auth.checkDialect(l); err != nil {
+			so.close()
+			return err
+		}
 	}
 	for _, u := range us {
 		u.dialect = s.dialect
 	}
 	if err := writePortFile(s.set.PortFile, ls, us); err != nil {
-		closeAll(ls)
-		closeUDP(us)
+		so.close()
 		return err
 	}
 	s.listeners, s.udp = ls, us
@@ -179,7 +189,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Unlock()
 	s.verbose.start(os.Stderr)
 	defer s.verbose.close()
-	s.crawler.Start()
+	if s.set.Tuning.Crawler {
+		s.crawler.Start()
+	}
 	defer s.crawler.Close()
 
 	procs := s.set.Threads + 2
@@ -232,6 +244,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.loops, s.acceptor = loops, acc
 	s.mu.Unlock()
 
+	s.auth.start()
+	defer s.auth.stop()
 	var group sync.WaitGroup
 	for _, l := range loops {
 		group.Go(l.serve)

@@ -19,6 +19,8 @@ type Settings struct {
 	UnixPath string
 	// UnixMask is the access mode of UnixPath (-a); 0 means 0700.
 	UnixMask int
+	// Sockets, if not nil, take the place of all of these; see OpenSockets.
+	Sockets *Sockets
 	// PortFile, if not empty, gets a line "TCP INET: port" for each listener
 	// (memcached's environment variable MEMCACHED_PORT_FILENAME).
 	PortFile string
@@ -57,6 +59,19 @@ type Settings struct {
 	NoWatch       bool // -W: watch is refused
 
 	AccessLog AccessLog // a line for each request or denial
+
+	// SASL (-S) requires clients to authenticate by SASL PLAIN in the binary protocol.
+	SASL bool
+	// SASLUsers is the file of their names and passwords (MEMCACHED_SASL_PWDB).
+	SASLUsers string
+	// AuthFile (-Y) requires clients to authenticate in the text protocol, by a user
+	// and a password of this file. SASL and AuthFile need a Protocol of their own,
+	// binary and ascii.
+	AuthFile string
+
+	// PrefixDelimiter (-D) ends the prefixes that "stats detail" counts by, and turns
+	// that on; 0 is ':', and off.
+	PrefixDelimiter byte
 
 	// Version is what the version command and the statistics say; empty means
 	// DefaultVersion.

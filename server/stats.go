@@ -160,7 +160,7 @@ func (s *Server) compute(j *statsJob, a *protocol.Admin, client *engine.Client, 
 	case protocol.StatsSlabs:
 		s.slabsStats(j)
 	case protocol.StatsSizes:
-		j.str("sizes_status", "disabled")
+		s.sizesStats(j, client)
 	case protocol.StatsDetailDump:
 		text := s.dumpDetail(nil, &engine.Call{Client: client, Op: engine.OpDump}, keys)
 		if j.req == nil {

@@ -15,7 +15,9 @@ type loopCounters struct {
 	bytesRead, bytesWritten uint64
 	yields                  uint64
 	conns                   uint64 // ever
+	idleKicks               uint64
 	rejected                uint64 // of the acceptor
+	auths, authErrors       uint64 // of the authentication
 	ruleDenials             uint64 // requests that the key rules refused
 }
 
@@ -24,7 +26,10 @@ func (n *loopCounters) add(o *loopCounters) {
 	n.bytesWritten += o.bytesWritten
 	n.yields += o.yields
 	n.conns += o.conns
+	n.idleKicks += o.idleKicks
 	n.rejected += o.rejected
+	n.auths += o.auths
+	n.authErrors += o.authErrors
 	n.ruleDenials += o.ruleDenials
 }
 
@@ -33,7 +38,10 @@ func (n *loopCounters) sub(o *loopCounters) {
 	n.bytesWritten -= o.bytesWritten
 	n.yields -= o.yields
 	n.conns -= o.conns
+	n.idleKicks -= o.idleKicks
 	n.rejected -= o.rejected
+	n.auths -= o.auths
+	n.authErrors -= o.authErrors
 	n.ruleDenials -= o.ruleDenials
 }
 
@@ -57,6 +65,9 @@ func (s *Server) sumAll() loopCounters {
 		l.worker.Inspect(nil, func() { t.add(&l.n) })
 	}
 	t.rejected = s.rejected.Load()
+	if s.auth != nil {
+		t.auths, t.authErrors = s.auth.cmds.Load(), s.auth.errors.Load()
+	}
 	return t
 }
 
@@ -70,15 +81,18 @@ func (s *Server) resetStats() {
 	s.detail.reset()
 }
 
-// generalStats is "stats": memcached's 93 names in its order. Names of parts
-// that this server does not have (libevent, the page mover, log workers) are
-// there with the value of an idle part.
+// generalStats is "stats": memcached's names in its order, 93 of them by default;
+// some are there only while what they count is on. Names of parts that this server
+// does not have (libevent, the page mover, log workers) are there with the value
+// of an idle part.
 func (s *Server) generalStats(j *statsJob) {
 	n, e, st := s.sum(), s.eng.Counters(nil), s.eng.Storage().Stats()
 	var ru unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &ru) // fails only for other arguments
 	now := time.Now()
 	threads := uint64(s.set.Threads)
+	tuning := s.set.Tuning
+	segmented, _ := s.knobs.segments()
 	open := uint64(max(s.conns.Load(), 0))
 
 	j.num("pid", uint64(os.Getpid()))
@@ -92,7 +106,9 @@ func (s *Server) generalStats(j *statsJob) {
 	j.num("max_connections", uint64(s.set.MaxConns))
 	j.num("curr_connections", open)
 	j.num("total_connections", n.conns)
-	j.num("rejected_connections", n.rejected)
+	if !s.set.WaitAtMaxConns {
+		j.num("rejected_connections", n.rejected)
+	}
 	j.num("connection_structures", open)
 	j.num("response_obj_oom", 0)
 	j.num("response_obj_count", 0)
@@ -124,31 +140,40 @@ func (s *Server) generalStats(j *statsJob) {
 	j.num("touch_misses", e.TouchMisses)
 	j.num("store_too_large", e.StoreTooLarge)
 	j.num("store_no_memory", e.StoreNoMemory)
-	j.num("auth_cmds", 0)
-	j.num("auth_errors", 0)
+	j.num("auth_cmds", n.auths)
+	j.num("auth_errors", n.authErrors)
+	if s.set.IdleTimeout > 0 {
+		j.num("idle_kicks", n.idleKicks)
+	}
 	j.num("bytes_read", n.bytesRead)
 	j.num("bytes_written", n.bytesWritten)
 	j.num("limit_maxbytes", st.LimitMaxBytes)
-	j.num("accepting_conns", 1)
-	j.num("listen_disabled_num", 0)
-	j.num("time_in_listen_disabled_us", 0)
+	j.num("accepting_conns", one(!s.full.now.Load()))
+	j.num("listen_disabled_num", s.full.times.Load())
+	j.num("time_in_listen_disabled_us", s.full.micros())
 	j.num("threads", threads)
 	j.num("conn_yields", n.yields)
 	j.num("hash_power_level", st.HashPowerLevel)
 	j.num("hash_bytes", st.HashBytes)
 	j.num("hash_is_expanding", one(st.HashExpanding))
-	j.num("slab_reassign_rescues", 0)
-	j.num("slab_reassign_chunk_rescues", 0)
-	j.num("slab_reassign_inline_reclaim", 0)
-	j.num("slab_reassign_busy_items", 0)
-	j.num("slab_reassign_busy_deletes", 0)
-	j.num("slab_reassign_busy_nomem", 0)
-	j.str("slab_reassign_last_busy_status", "none")
-	j.num("slab_reassign_running", 0)
-	j.num("slabs_moved", st.SlabsMoved)
-	j.num("lru_crawler_running", one(s.crawler.Running()))
-	j.num("lru_crawler_starts", s.crawler.Starts())
-	j.num("lru_maintainer_juggles", 0)
+	if tuning.SlabReassign {
+		j.num("slab_reassign_rescues", 0)
+		j.num("slab_reassign_chunk_rescues", 0)
+		j.num("slab_reassign_inline_reclaim", 0)
+		j.num("slab_reassign_busy_items", 0)
+		j.num("slab_reassign_busy_deletes", 0)
+		j.num("slab_reassign_busy_nomem", 0)
+		j.str("slab_reassign_last_busy_status", "none")
+		j.num("slab_reassign_running", 0)
+		j.num("slabs_moved", st.SlabsMoved)
+	}
+	if s.crawler.On() {
+		j.num("lru_crawler_running", one(s.crawler.Running()))
+		j.num("lru_crawler_starts", s.crawler.Starts())
+	}
+	if tuning.Maintainer {
+		j.num("lru_maintainer_juggles", 0)
+	}
 	j.num("malloc_fails", st.OutOfMemory)
 	j.num("log_worker_dropped", s.hub.dropped.Load())
 	j.num("log_worker_written", s.hub.written.Load())
@@ -166,17 +191,21 @@ func (s *Server) generalStats(j *statsJob) {
 	j.num("slab_global_page_pool", st.PoolPages)
 	j.num("expired_unfetched", st.ExpiredUnfetched)
 	j.num("evicted_unfetched", st.EvictedUnfetched)
-	j.num("evicted_active", st.EvictedActive)
+	if segmented {
+		j.num("evicted_active", st.EvictedActive)
+	}
 	j.num("evictions", st.Evictions)
 	j.num("reclaimed", st.Reclaimed)
 	j.num("crawler_reclaimed", st.CrawlerReclaimed)
 	j.num("crawler_items_checked", st.CrawlerChecked)
 	j.num("lrutail_reflocked", 0)
-	j.num("moves_to_cold", 0)
-	j.num("moves_to_warm", 0)
-	j.num("moves_within_lru", 0)
-	j.num("direct_reclaims", st.DirectReclaims)
-	j.num("lru_bumps_dropped", 0)
+	if segmented {
+		j.num("moves_to_cold", 0)
+		j.num("moves_to_warm", 0)
+		j.num("moves_within_lru", 0)
+		j.num("direct_reclaims", st.DirectReclaims)
+		j.num("lru_bumps_dropped", 0)
+	}
 }
 
 // reservedFDs is how many descriptors the server itself needs.

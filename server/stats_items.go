@@ -11,6 +11,7 @@ import (
 // call cold.
 func (s *Server) itemsStats(j *statsJob) {
 	now := s.storeNow()
+	segmented, temp := s.knobs.segments()
 	s.eng.Storage().ClassStats(func(class int, st storage.ClassStats) {
 		if st.Number == 0 && st.Evicted == 0 && st.OutOfMemory == 0 {
 			return
@@ -22,11 +23,16 @@ func (s *Server) itemsStats(j *statsJob) {
 			age = uint64(now - st.OldestAccess)
 		}
 		num("number", st.Number)
-		num("number_hot", 0)
-		num("number_warm", 0)
-		num("number_cold", st.Number)
-		num("age_hot", 0)
-		num("age_warm", 0)
+		if segmented {
+			num("number_hot", 0)
+			num("number_warm", 0)
+			num("number_cold", st.Number)
+			if temp {
+				num("number_temp", 0)
+			}
+			num("age_hot", 0)
+			num("age_warm", 0)
+		}
 		num("age", age)
 		num("mem_requested", st.MemRequested)
 		num("evicted", st.Evicted)
@@ -37,18 +43,22 @@ func (s *Server) itemsStats(j *statsJob) {
 		num("reclaimed", st.Reclaimed)
 		num("expired_unfetched", st.ExpiredUnfetched)
 		num("evicted_unfetched", st.EvictedUnfetched)
-		num("evicted_active", st.EvictedActive)
+		if segmented {
+			num("evicted_active", st.EvictedActive)
+		}
 		num("crawler_reclaimed", st.CrawlerReclaimed)
 		num("crawler_items_checked", st.CrawlerChecked)
 		num("lrutail_reflocked", 0)
-		num("moves_to_cold", 0)
-		num("moves_to_warm", 0)
-		num("moves_within_lru", 0)
-		num("direct_reclaims", st.Evicted)
-		num("hits_to_hot", 0)
-		num("hits_to_warm", 0)
-		num("hits_to_cold", 0)
-		num("hits_to_temp", 0)
+		if segmented {
+			num("moves_to_cold", 0)
+			num("moves_to_warm", 0)
+			num("moves_within_lru", 0)
+			num("direct_reclaims", st.Evicted)
+			num("hits_to_hot", 0)
+			num("hits_to_warm", 0)
+			num("hits_to_cold", 0)
+			num("hits_to_temp", 0)
+		}
 	})
 }
 

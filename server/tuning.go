@@ -74,6 +74,9 @@ func (s *Server) tune(a *protocol.Admin) string {
 			return protocol.ReplyMemlimitFailed
 		}
 	case protocol.SlabsReassign:
+		if !s.set.Tuning.SlabReassign {
+			return protocol.ReplyReassignOff
+		}
 		return s.reassign(a)
 	case protocol.CrawlerEnable:
 		if !s.crawler.Start() {

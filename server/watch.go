@@ -22,10 +22,9 @@ import (
 
 // Bounds of watch.
 const (
-	maxWatchers  = 20        // memcached's WATCHER_LIMIT
-	watchBuffer  = 256 << 10 // bytes of lines that wait for one watcher: watcher_logbuf_size
-	watchQueue   = 1024      // events that wait for the hub
-	watchSkipped = 64        // bytes kept free for the line that tells of skipped ones
+	maxWatchers  = 20   // memcached's WATCHER_LIMIT
+	watchQueue   = 1024 // events that wait for the hub
+	watchSkipped = 64   // bytes kept free for the line that tells of skipped ones
 )
 
 // streamDetail is a bit of hub.wanted beside the streams: stats detail is on.
@@ -219,7 +218,7 @@ func (h *hub) distribute(e *logEvent) {
 		if text == nil {
 			text = e.append(line[:0], h.gid)
 		}
-		if w.add(text) {
+		if w.add(text, h.srv.set.Tuning.WatcherBuffer) {
 			h.sent.Add(1)
 		} else {
 			h.skipped.Add(1)
@@ -227,12 +226,12 @@ func (h *hub) distribute(e *logEvent) {
 	}
 }
 
-// add appends a line to what waits for the watcher. It reports false if there is
-// no room.
-func (w *watcher) add(line []byte) bool {
+// add appends a line to what waits for the watcher, limit bytes at most. It
+// reports false if there is no room.
+func (w *watcher) add(line []byte, limit int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.buf)+len(line)+watchSkipped > watchBuffer {
+	if len(w.buf)+len(line)+watchSkipped > limit {
 		w.skipped++
 		return false
 	}

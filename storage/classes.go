@@ -38,7 +38,7 @@ func newSizes(unit uint32) *sizes {
 		t = append(t, c)
 	}
 	fit := func(c uint32) uint32 { return pageSize / (pageSize / c) &^ (unit - 1) }
-	mc := newMemcachedClasses(defaultChunk, defaultFactor, defaultMaxItem)
+	mc := newMemcachedClasses(defaultChunk, defaultFactor, largestChunk, nil)
 	for i, c := range mc.chunk {
 		if c < 512 {
 			continue

@@ -45,6 +45,12 @@ type Config struct {
 	ChunkMin int
 	Factor   float64
 
+	// ChunkMax, in bytes, and ClassSizes, ascending, are memcached's slab_chunk_max
+	// and slab_sizes; they too shape only what Class reports. 0 is half a page; no
+	// sizes are those that Factor makes.
+	ChunkMax   int
+	ClassSizes []int
+
 	// Seed makes the hash, and so the distribution over shards, repeatable;
 	// 0 is random.
 	Seed uint64
@@ -67,6 +73,9 @@ func (c Config) normalize() (Config, error) {
 	if c.Factor == 0 {
 		c.Factor = defaultFactor
 	}
+	if c.ChunkMax == 0 {
+		c.ChunkMax = min(pageSize/2, c.MaxItem)
+	}
 	switch {
 	case c.Limit < pageSize || c.Limit > maxLimit:
 		return c, fmt.Errorf("storage: limit: expected %d to %d bytes, found %d", pageSize, int64(maxLimit), c.Limit)
@@ -76,6 +85,8 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("storage: largest item: expected 1024 to %d bytes, found %d", maxMaxItem, c.MaxItem)
 	case c.ChunkMin < 1:
 		return c, fmt.Errorf("storage: smallest chunk: expected a positive size, found %d", c.ChunkMin)
+	case c.ChunkMax < 0 || c.ChunkMax > pageSize:
+		return c, fmt.Errorf("storage: largest chunk: expected at most %d bytes, found %d", pageSize, c.ChunkMax)
 	case !(c.Factor > 1):
 		return c, fmt.Errorf("storage: growth factor: expected more than 1, found %v", c.Factor)
 	}

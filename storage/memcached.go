@@ -3,7 +3,7 @@ package storage
 import "slices"
 
 // memcachedClasses is the table of slab classes that memcached builds from -n,
-// -f and -I, as slabs_init in slabs.c does with slab_chunk_max at half a page.
+// -f, slab_chunk_max and slab_sizes, as slabs_init in slabs.c does.
 // Class numbers begin at 1; chunk[0] is class 1. Users see these numbers in
 // stats items, stats slabs and metadumps.
 type memcachedClasses struct {
@@ -19,20 +19,18 @@ const (
 	memcachedMaxClasses = 63
 )
 
-func newMemcachedClasses(chunkMin int, factor float64, maxItem int) *memcachedClasses {
+func newMemcachedClasses(chunkMin int, factor float64, chunkMax int, sizes []int) *memcachedClasses {
 	m := &memcachedClasses{}
-	largest := uint32(largestChunk)
-	if maxItem < pageSize {
-		largest = min(largest, uint32(maxItem))
+	largest := uint32(chunkMax)
+	align := func(size uint32) uint32 { return (size + 7) &^ 7 }
+	for _, size := range sizes[:min(len(sizes), memcachedMaxClasses-1)] {
+		m.chunk = append(m.chunk, align(uint32(size)))
 	}
-	size := uint32(memcachedHeader + chunkMin)
-	for len(m.chunk) < memcachedMaxClasses-1 {
+	for size := uint32(memcachedHeader + chunkMin); sizes == nil && len(m.chunk) < memcachedMaxClasses-1; {
 		if float64(size) >= float64(largest)/factor {
 			break
 		}
-		if size%8 != 0 {
-			size += 8 - size%8
-		}
+		size = align(size)
 		m.chunk = append(m.chunk, size)
 		size = uint32(float64(size) * factor)
 	}

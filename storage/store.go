@@ -68,7 +68,7 @@ func New(cfg Config) (*Store, error) {
 		s.fixed += memcachedCAS
 	}
 	s.cas.Store(1) // the first item gets 2, as in memcached 1.6.45
-	s.mc = newMemcachedClasses(cfg.ChunkMin, cfg.Factor, cfg.MaxItem)
+	s.mc = newMemcachedClasses(cfg.ChunkMin, cfg.Factor, cfg.ChunkMax, cfg.ClassSizes)
 
 	s.pageOver = int64(len(s.mc.chunk)) * pageSize
 	s.runOver = max(s.pageOver, int64(cfg.MaxItem)+grain)
