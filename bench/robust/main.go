@@ -52,9 +52,9 @@ func run(args []string, out io.Writer) error {
 	}
 	var log strings.Builder
 	printf := func(format string, args ...any) { fmt.Fprintf(io.MultiWriter(out, &log), format+"\n", args...) }
-	start := time.Now()
+	start, commit := time.Now(), rig.Commit()
 	printf("command   go run ./bench/robust -time %v -rounds %d -idle %d -floor %v", *each, *rounds, *idle, *floor)
-	printf("commit    %s, %s, %d cores", rig.Commit(), runtime.Version(), runtime.NumCPU())
+	printf("commit    %s, %s, %d cores", commit, runtime.Version(), runtime.NumCPU())
 	printf("start     %s", start.UTC().Format(time.RFC3339))
 	err := launch(*program, *idle, printf, func(addr string) error {
 		return measure(addr, *each, *rounds, *idle, *floor, printf)
@@ -70,7 +70,7 @@ func run(args []string, out io.Writer) error {
 	if e := os.MkdirAll(*dir, 0o755); e != nil {
 		return errors.Join(err, e)
 	}
-	name := filepath.Join(*dir, fmt.Sprintf("robust-%s-%s.log", start.UTC().Format("20060102-150405"), strings.TrimSuffix(rig.Commit(), "+")))
+	name := filepath.Join(*dir, fmt.Sprintf("robust-%s-%s.log", start.UTC().Format("20060102-150405"), strings.TrimSuffix(commit, "+")))
 	return errors.Join(err, os.WriteFile(name, []byte(log.String()), 0o644))
 }
 
