@@ -61,7 +61,7 @@ type Server struct {
 }
 
 // startTime is how long a server may take until it listens.
-const startTime = 10 * time.Second
+const startTime = time.Minute
 
 // Start starts a server and waits until it accepts connections.
 func Start(k Kind, p Place) (*Server, error) {
