@@ -1,6 +1,7 @@
 package cnp
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 	"slices"
@@ -9,8 +10,8 @@ import (
 // Table answers which commands a set of rules allows on a key. It never changes
 // and may be used by any number of goroutines. The zero Table allows nothing.
 type Table struct {
-	any  Mask // on every key, and without one
-	seed maphash.Seed
+	any   Mask      // on every key, and without one
+	seeds [2]uint64 // of the hash
 
 	exact   hashed
 	prefix  hashed
@@ -29,14 +30,14 @@ type Table struct {
 // match nothing.
 const keyMax = 250
 
-// inline is how many bytes of a key a slot holds.
+// inline is how many bytes of a key a slot holds: its last ones.
 const inline = 16
 
 // slot is one exact key, or one prefix with what all shorter ones that it begins
 // with allow too. Two of them are a cache line.
 type slot struct {
 	mask Mask
-	head [inline]byte
+	a, b uint64 // of words
 	tag  uint32 // of the hash in the upper three bytes; the key's length in the lowest, 0: an empty slot
 	side int32
 }
@@ -55,16 +56,49 @@ type hashed struct {
 
 func tagOf(hash uint64, n int) uint32 { return uint32(hash)<<8 | uint32(n) }
 
+// words are two numbers that hold every byte of a key of up to 16 bytes, and of a
+// longer one the last 16. len(key) is not 0.
+func words(key []byte) (a, b uint64) {
+	le := binary.LittleEndian
+	switch n := len(key); {
+	case n > inline:
+		return le.Uint64(key[n-16:]), le.Uint64(key[n-8:])
+	case n >= 8:
+		return le.Uint64(key), le.Uint64(key[n-8:])
+	case n >= 4:
+		return uint64(le.Uint32(key)), uint64(le.Uint32(key[n-4:]))
+	default:
+		return uint64(key[0]) | uint64(key[n/2])<<8 | uint64(key[n-1])<<16, 0
+	}
+}
+
+func mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// hash is seeded, so that nobody who chooses keys can choose collisions.
+func (t *Table) hash(key []byte) (h, a, b uint64) {
+	a, b = words(key)
+	h = uint64(len(key)) * 0x9e3779b97f4a7c15
+	if len(key) > inline {
+		for p := key; len(p) > inline; p = p[inline:] {
+			h = mix(binary.LittleEndian.Uint64(p)^t.seeds[0]^h, binary.LittleEndian.Uint64(p[8:])^t.seeds[1])
+		}
+	}
+	return mix(mix(a^t.seeds[0]^h, b^t.seeds[1])^t.seeds[0], 0x9e3779b97f4a7c15), a, b
+}
+
 // find returns the slot of key, nil if there is none. len(key) is at most keyMax
 // and not 0.
 func (t *Table) find(h *hashed, key []byte) *slot {
-	hash := maphash.Bytes(t.seed, key)
+	hash, a, b := t.hash(key)
 	tag := tagOf(hash, len(key))
 	mask := uint64(len(h.slots) - 1)
 	for i := hash >> h.shift; ; i++ {
 		s := &h.slots[i&mask]
 		switch {
-		case s.tag == tag && t.same(s, key):
+		case s.tag == tag && s.a == a && s.b == b && (len(key) <= inline || t.same(s, key)):
 			return s
 		case s.tag == 0:
 			return nil
@@ -72,11 +106,9 @@ func (t *Table) find(h *hashed, key []byte) *slot {
 	}
 }
 
-// same compares the whole key: a hash alone grants nothing.
+// same compares all of a key that does not fit into a slot: a hash alone grants
+// nothing.
 func (t *Table) same(s *slot, key []byte) bool {
-	if len(key) <= inline {
-		return string(s.head[:len(key)]) == string(key)
-	}
 	from := t.side[s.side].key
 	return string(t.blob[from:int(from)+len(key)]) == string(key)
 }
@@ -215,7 +247,8 @@ func (t *Table) each(key []byte, fn func(r *Rule) bool) {
 
 // newTable compiles rules.
 func newTable(rules []*Rule) *Table {
-	t := &Table{seed: maphash.MakeSeed(), rules: rules}
+	seed := maphash.MakeSeed()
+	t := &Table{rules: rules, seeds: [2]uint64{maphash.String(seed, "a"), maphash.String(seed, "b")}}
 	exact, prefix := map[string]*pending{}, map[string]*pending{}
 	at := func(m map[string]*pending, key string) *pending {
 		if m[key] == nil {
@@ -375,14 +408,14 @@ func (t *Table) build(list []*pending) hashed {
 	k := bits.Len(uint(2*len(list) - 1))
 	h := hashed{slots: make([]slot, 1<<k), shift: uint8(64 - k)}
 	for _, p := range list {
-		hash := maphash.String(t.seed, p.key)
+		hash, a, b := t.hash([]byte(p.key))
 		i := hash >> h.shift
 		for h.slots[i&uint64(len(h.slots)-1)].tag != 0 {
 			i++
 		}
 		s := &h.slots[i&uint64(len(h.slots)-1)]
 		s.mask, s.tag, s.side = p.all, tagOf(hash, len(p.key)), int32(len(t.side))
-		copy(s.head[:], p.key)
+		s.a, s.b = a, b
 		x := side{list: p.list, rule: int32(len(t.owned)), rules: int32(len(p.rules))}
 		t.owned = append(t.owned, p.rules...)
 		if len(p.key) > inline {
