@@ -128,6 +128,7 @@ func serve(o *options) error {
 	}
 	defer store.Close()
 	eng := engine.New(engine.Config{Store: store, Monitor: mon, DenyError: o.deny, NoCAS: o.server.NoCAS})
+	defer eng.Close()
 
 	data, err := openData(o, eng, log)
 	if err != nil {

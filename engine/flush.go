@@ -34,6 +34,8 @@ type flushList struct {
 	mu sync.Mutex
 	// +checklocks:mu
 	list []*flush
+	// closed: nothing is executed any more. It is set with run and mu held.
+	closed bool
 	// run serialises the execution of flushes; it is taken before mu.
 	run sync.Mutex
 }
@@ -127,7 +129,7 @@ func (l *flushList) add(f *flush) {
 		clear(l.list[len(l.list):n])
 	}
 	l.keep()
-	if f.due > f.issued {
+	if f.due > f.issued && !l.closed {
 		f.timer = time.AfterFunc(time.Duration(f.due-f.issued)*time.Second, func() { l.fire(f) })
 	}
 }
@@ -138,8 +140,25 @@ func (l *flushList) fire(f *flush) {
 	l.eng.RunFlushes()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := l.eng.Clock(); !f.done && !f.gone {
+	if now := l.eng.Clock(); !f.done && !f.gone && !l.closed {
 		f.timer.Reset(time.Duration(max(f.due, now+1)-now) * time.Second)
+	}
+}
+
+// Close ends what the engine does by itself: delayed flushes are not executed any
+// more, and when it returns none looks at the store. Workers must have ended. The
+// store and the monitor are the caller's to close after it.
+func (e *Secured) Close() {
+	l := &e.flushes
+	l.run.Lock()
+	defer l.run.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, f := range l.list {
+		if f.timer != nil {
+			f.timer.Stop()
+		}
 	}
 }
 
@@ -156,7 +175,7 @@ func (e *Secured) RunFlushes() {
 func (l *flushList) runDue(now uint32) {
 	l.run.Lock()
 	defer l.run.Unlock()
-	for {
+	for !l.closed {
 		f, newer := l.next(now)
 		if f == nil {
 			return

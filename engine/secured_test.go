@@ -41,13 +41,15 @@ func (s setup) open(t testing.TB) (*engine.Secured, *mac.Monitor, *atomic.Int64)
 	if err != nil {
 		t.Fatal(err)
 	}
+	now := &atomic.Int64{}
+	now.Store(1_800_000_000)
+	eng := engine.New(engine.Config{Store: store, Monitor: mon, AVCEntries: s.entries, Clock: now.Load})
 	t.Cleanup(func() {
+		eng.Close()
 		mon.Close()
 		store.Close()
 	})
-	now := &atomic.Int64{}
-	now.Store(1_800_000_000)
-	return engine.New(engine.Config{Store: store, Monitor: mon, AVCEntries: s.entries, Clock: now.Load}), mon, now
+	return eng, mon, now
 }
 
 func TestConformance(t *testing.T) {

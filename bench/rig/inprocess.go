@@ -19,6 +19,7 @@ type InProcess struct {
 	Store   *storage.Store
 	Server  *server.Server
 
+	engine *engine.Secured
 	served chan error
 }
 
@@ -43,6 +44,7 @@ func StartInProcess(cfg mac.Config, memoryMB int, set *server.Settings) (p *InPr
 		return nil, fmt.Errorf("rig: %w", err)
 	}
 	eng := engine.New(engine.Config{Store: p.Store, Monitor: p.Monitor})
+	p.engine = eng
 	p.Server, err = server.New(eng, p.Monitor, &s, cfg.Log)
 	if err == nil {
 		err = p.Server.Listen()
@@ -61,6 +63,7 @@ func StartInProcess(cfg mac.Config, memoryMB int, set *server.Settings) (p *InPr
 func (p *InProcess) Stop() error {
 	p.Server.Shutdown(false)
 	err := <-p.served
+	p.engine.Close()
 	p.Store.Close()
 	p.Monitor.Close()
 	return err
