@@ -17,8 +17,7 @@ import (
 type loading struct {
 	reader   *disk.Reader
 	sids     map[uint32]avc.SID // by the file's number; retained
-	known    map[uint32]bool
-	before   uint64 // segments before it are read
+	before   uint64             // segments before it are read
 	began    time.Time
 	reported time.Time
 	total    int64 // bytes of the log

@@ -24,13 +24,12 @@ const (
 
 // frame is one answer of the binary protocol.
 type frame struct {
-	opcode        byte
-	status        uint16
-	opaque        uint32
-	cas           uint64
-	extras, key   []byte
-	value         []byte
-	noopOfAnother bool
+	opcode      byte
+	status      uint16
+	opaque      uint32
+	cas         uint64
+	extras, key []byte
+	value       []byte
 }
 
 // binary makes a request.
