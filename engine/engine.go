@@ -96,7 +96,10 @@ type Call struct {
 	Composer Composer        // with FormView
 	Gen      *mac.Generation // decide by this one, which the server has judged the request in; nil: the newest
 	Trace    *Trace          // what the streams of watch want to know; nil: nothing
-	Context  []byte          // mac create, mac relabel: the context; mac check: permission names, blank-separated
+	// Removed is told of every item that a DeletePrefix removes, whose label is a number
+	// of generation seq; the key lives until it returns. It may be nil.
+	Removed func(seq uint64, it TraceItem, key []byte)
+	Context []byte // mac create, mac relabel: the context; mac check: permission names, blank-separated
 
 	// Results.
 	Number uint64       // incr, decr: the new value

@@ -49,8 +49,14 @@ func (e *Secured) DeletePrefix(c *Call, prefix []byte) (removed uint64, ok bool)
 			if e.refuses() {
 				return removed, false
 			}
-			if v.Allowed && e.removeIf(keys[f.start:f.end], f.label) {
+			if !v.Allowed {
+				continue
+			}
+			if it, gone := e.removeIf(keys[f.start:f.end], f.label); gone {
 				removed++
+				if c.Removed != nil {
+					c.Removed(seq, it, keys[f.start:f.end])
+				}
 			}
 		}
 	}
@@ -60,15 +66,16 @@ func (e *Secured) DeletePrefix(c *Call, prefix []byte) (removed uint64, ok bool)
 	return removed, true
 }
 
-// removeIf removes the item of a key if it still has the label.
-func (e *Secured) removeIf(key []byte, label avc.SID) bool {
+// removeIf removes the item of a key if it still has the label, and says what it was.
+func (e *Secured) removeIf(key []byte, label avc.SID) (was TraceItem, removed bool) {
 	h := e.store.Hash(0, key)
 	sh := e.store.Lock(h)
 	defer sh.Unlock()
 	it, _ := sh.Find(h, 0, key, e.Clock())
 	if it.Nil() || avc.SID(it.Label()) != label || e.refuses() {
-		return false
+		return was, false
 	}
+	was = e.traceItem(it)
 	sh.Remove(h, it)
-	return true
+	return was, true
 }

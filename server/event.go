@@ -291,6 +291,21 @@ func (l *loop) noteDelete(c *conn, cmd string, st engine.Status) {
 	l.srv.hub.put(&e)
 }
 
+// removed tells of the items that an mdp removes, if anybody wants to know.
+func (h *hub) removed(cfd int) func(uint64, engine.TraceItem, []byte) {
+	if !h.wants(protocol.WatchDeletions) {
+		return nil
+	}
+	return func(seq uint64, it engine.TraceItem, key []byte) {
+		e := logEvent{
+			stream: protocol.WatchDeletions, kind: itemDeleted, at: time.Now(), cfd: cfd, cmd: "mdp",
+			item: true, seq: seq, label: it.Label, class: it.Class, size: it.Size,
+		}
+		e.nkey = uint8(copy(e.key[:], key))
+		h.put(&e)
+	}
+}
+
 // noteConn tells of a connection that comes or goes.
 func (l *loop) noteConn(c *conn, kind eventKind, reason string) {
 	if !l.srv.hub.wants(protocol.WatchConnevents) {

@@ -252,9 +252,10 @@ func (l *loop) deletePrefix(c *conn, r *protocol.Request) outcome {
 		// The helper may outlive the connection: it gets a client of its own.
 		l.eng.Known(l.worker, &c.call)
 		n, client, prefix := new(uint64), c.client, bytes.Clone(r.Key)
+		call := &engine.Call{Client: &client, Op: engine.OpDeletePrefix, Removed: l.srv.hub.removed(c.fd)}
 		fn := l.srv.helper(func() {
 			var kept bool
-			if *n, kept = l.eng.DeletePrefix(&engine.Call{Client: &client, Op: engine.OpDeletePrefix}, prefix); !kept {
+			if *n, kept = l.eng.DeletePrefix(call, prefix); !kept {
 				*n = notKept
 			}
 		})

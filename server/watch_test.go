@@ -47,6 +47,8 @@ func TestWatch(t *testing.T) {
 		{"touch k 0\r\n", "TOUCHED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4"},
 		{"delete k\r\n", "DELETED\r\n", "type=item_get key=k status=found clsid=1 cfd=N size=4", "type=deleted key=k cmd=delete clsid=1 size=4"},
 		{"md a:b\r\n", "HD\r\n", "type=item_get key=a%3Ab status=found clsid=1 cfd=N size=1", "type=deleted key=a%3Ab cmd=md clsid=1 size=1"},
+		{"set p:1 0 0 1\r\nx\r\n", "STORED\r\n", "type=item_get key=p%3A1 status=not_found clsid=0 cfd=N size=0", "type=item_store key=p%3A1 status=stored cmd=set ttl=0 clsid=1 cfd=N size=1"},
+		{"mdp p:\r\n", "HD 1\r\n", "type=deleted key=p%3A1 cmd=mdp clsid=1 size=1"},
 		{"incr k 1\r\n", "NOT_FOUND\r\n", "type=item_get key=k status=not_found clsid=0 cfd=N size=0"},
 	} {
 		c.ask(x[0], x[1])
