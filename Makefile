@@ -15,7 +15,7 @@ APT := memcached libmemcached-tools openssl checkpolicy secilc sepol-utils libse
        python3-pymemcache python3-binary-memcached nutcracker ruby ruby-dalli \
        $(shell command -v npm >/dev/null || echo nodejs npm) \
        netcat-openbsd strace gcc libc6-dev make zsh fish \
-       qemu-system-x86 netlabel-tools iproute2 auditd redis-server
+       qemu-system-x86 netlabel-tools iproute2 auditd redis-server systemd perl
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0

@@ -47,7 +47,7 @@ func (o *options) rules(r *rawRules) error {
 		}
 	}
 	if k.Ports, err = o.server.Ports(); err != nil {
-		return exitf(exitUsage, "sememcached: %w", err)
+		return exitf(exitOSError, "sememcached: %w", err)
 	}
 	switch r.logWhat {
 	case "denied":
