@@ -160,7 +160,7 @@ func parseFlags(args []string) (*options, error) {
 		return o, nil
 	}
 	if f.NArg() > 0 {
-		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools, sememcached rules -h for key rules.", f.Arg(0))
+		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools, sememcached rules -h for key rules, sememcached data -h for data files.", f.Arg(0))
 	}
 	r.tcpGiven, r.protocolGiven = f.Changed("port"), f.Changed("protocol")
 	r.delimiterGiven, r.napiGiven = f.Changed("prefix-delimiter"), f.Changed("napi-ids")
@@ -193,6 +193,10 @@ Examples:
       a Cilium network policy decides which client may use which command on which keys
   sememcached --check-config --mac kernel
       say who would decide and by what policy
+  sememcached -u kv -m 1024 --data /var/lib/sememcached/items --sync always
+      items outlive the process: whatever was answered is on the disk
+  sememcached data -h
+      look into a data file, back it up, restore it
   sememcached policy -h
       ask a policy what it allows, without a server
 `, versionLine(), flagUsages(f), extendedUsages())

@@ -86,7 +86,11 @@ func openData(o *options, eng *engine.Secured, log *slog.Logger) (keeper, error)
 		if err != nil {
 			return keeper{}, exitf(exitOSError, "sememcached: --data: %w", err)
 		}
-		return keeper{data.Close}, nil
+		ctl := startControl(controlPath(d.file), eng, data, log)
+		return keeper{func() error {
+			ctl.close()
+			return data.Close()
+		}}, nil
 	case d.warm != "":
 		warm, err := eng.OpenWarm(engine.WarmConfig{Path: d.warm, Settings: o.warmSettings(), Log: log})
 		if err != nil {

@@ -20,7 +20,8 @@ import (
 // HUP reads everything again that the server has read from files. The service
 // manager, if there is one, is told.
 func handleSignals(srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Logger) (stop func()) {
-	signal.Ignore(syscall.SIGPIPE)
+	// SIGXFSZ: a limit on the size of files is an error of the write that meets it.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	ch := make(chan os.Signal, 4)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	go func() {

@@ -51,6 +51,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = rulesCommand(args[1:], stdout, stderr)
 	case len(args) > 0 && args[0] == "demo":
 		err = demoCommand(args[1:], stdout)
+	case len(args) > 0 && args[0] == "data":
+		err = dataCommand(args[1:], stdout, stderr)
 	default:
 		err = serveCommand(args, stdout, stderr)
 	}

@@ -28,7 +28,7 @@ const (
 type tool struct {
 	group    string // "": policy
 	name     string
-	synopsis []string // after "sememcached policy"
+	synopsis []string // after "sememcached" and the room
 	summary  string   // one line, without a full stop
 	about    string   // paragraphs
 	exit     string   // what the exit status means

@@ -60,7 +60,8 @@ func manVerbatim(b *strings.Builder, text string) {
 // manPage is the page of a tool.
 func manPage(t *tool) string {
 	var b strings.Builder
-	manHeader(&b, strings.ReplaceAll(t.command(), " ", "-")+"-"+t.name, "1", t.summary)
+	room := strings.ReplaceAll(t.command(), " ", "-")
+	manHeader(&b, room+"-"+t.name, "1", t.summary)
 	b.WriteString(".SH SYNOPSIS\n.nf\n")
 	for _, s := range t.synopsis {
 		fmt.Fprintf(&b, "\\fB%s\\fR %s\n", t.command(), roff(s))
@@ -74,9 +75,9 @@ func manPage(t *tool) string {
 		fmt.Fprintf(&b, ".PP\n%s\n.PP\n.RS\n.nf\n%s\n.fi\n.RE\n", roff(e.note), roff(e.command))
 	}
 	var also []string
-	for _, o := range tools() {
-		if o != t {
-			also = append(also, ".BR sememcached\\-policy\\-"+o.name+" (1)")
+	for _, o := range append(tools(), dataTools()...) {
+		if o != t && (o.group == t.group || o.group == "" && t.group != "data") {
+			also = append(also, ".BR "+roff(strings.ReplaceAll(o.command(), " ", "-")+"-"+o.name)+" (1)")
 		}
 	}
 	fmt.Fprintf(&b, ".SH SEE ALSO\n.BR sememcached (1),\n%s\n", strings.Join(also, ",\n"))
@@ -91,7 +92,16 @@ func manPages(t *testing.T) map[string]string {
 		pages["sememcached-policy-"+tool.name+".1"] = manPage(tool)
 	}
 	pages["sememcached-rules-check.1"] = manPage(rulesTool)
+	for _, tool := range dataTools() {
+		pages["sememcached-data-"+tool.name+".1"] = manPage(tool)
+	}
 	var b strings.Builder
+	manHeader(&b, "sememcached-data", "1", "look into a data file, back it up, restore it")
+	b.WriteString(".SH DESCRIPTION\n")
+	manVerbatim(&b, dataHelp())
+	pages["sememcached-data.1"] = b.String()
+
+	b.Reset()
 	manHeader(&b, "sememcached-policy", "1", "ask an SELinux policy, without a server or an SELinux kernel")
 	b.WriteString(".SH DESCRIPTION\n")
 	manVerbatim(&b, policyHelp())

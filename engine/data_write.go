@@ -117,7 +117,7 @@ func (d *Data) rewriteSome(now uint32, changed int64) {
 		st := d.eng.store.Stats()
 		w.live, w.counted = int64(st.Bytes), time.Now()
 	}
-	if d.n.logBytes.Load() <= 2*w.live+logSlack && w.strays == 0 {
+	if d.n.logBytes.Load() <= 2*w.live+d.cfg.Slack && w.strays == 0 {
 		return
 	}
 	budget := max(rewritePace*changed, rewriteStep)

@@ -94,7 +94,10 @@ func (sh *Shard) restore(h uint64, r *Record, label, now uint32, evict bool) boo
 	it := s.arena.item(ref)
 	it.format(&spec, s.cfg.NoCAS, true)
 	hd := it.head()
-	hd.stored, hd.access = min(r.Stored, now), min(r.Access, now)
+	hd.access = min(r.Access, now)
+	// Not ahead of the clock, or a flush would not cover it; but behind the last
+	// flush, as the second of a store is that comes within that of a flush.
+	sh.date(hd, min(r.Stored, now))
 	hd.state = stateLinked
 	it.SetStale(r.Bits&RecordStale != 0)
 	it.SetTokenSent(r.Bits&RecordTokenSent != 0)

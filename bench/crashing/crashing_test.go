@@ -1,8 +1,6 @@
 package crashing_test
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,10 +12,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	server := filepath.Join(t.TempDir(), "sememcached")
-	if out, err := exec.Command("go", "build", "-trimpath", "-o", server, "sememcached").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	server := buildServer(t)
 	for _, c := range []struct{ sync, load string }{{"always", "eager"}, {"always", "lazy"}, {"interval", "eager"}, {"interval", "lazy"}} {
 		t.Run(c.sync+"/"+c.load, func(t *testing.T) {
 			t.Parallel()

@@ -231,6 +231,10 @@ func (f *File) guard(fn func() error) (err error) {
 	if err := f.Broken(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
+	return f.guarded(fn)
+}
+
+func (f *File) guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
@@ -250,8 +254,19 @@ func (f *File) Broken() error {
 	return f.broken
 }
 
+// view reads. After a write that failed the file can still be read: its last commit
+// is as it was.
 func (f *File) view(fn func(tx *bbolt.Tx) error) error {
-	return f.guard(func() error { return f.db.View(fn) })
+	f.mu.Lock()
+	err := f.broken
+	if !f.panicked {
+		err = nil
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	return f.guarded(func() error { return f.db.View(fn) })
 }
 
 // update runs a read-write transaction; after an error there is no other.
@@ -307,7 +322,7 @@ func (f *File) Labels() (ls []Label, err error) {
 	err = f.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketLabels).ForEach(func(k, v []byte) error {
 			if len(k) != 4 || len(v) < 4 {
-				return fmt.Errorf("labels: expected a number and a flush time and a context, found %x, %x", k, v)
+				return fmt.Errorf("%s: labels: expected a number and a flush time and a context, found %x, %x", f.path, k, v)
 			}
 			ls = append(ls, Label{binary.BigEndian.Uint32(k), binary.LittleEndian.Uint32(v), string(v[4:])})
 			return nil

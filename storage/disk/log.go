@@ -202,7 +202,7 @@ func (f *File) Segments() (ss []Segment, err error) {
 	err = f.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketLog).ForEachBucket(func(k []byte) error {
 			if len(k) != 8 {
-				return fmt.Errorf("log: expected sequence numbers of 8 bytes, found %x", k)
+				return fmt.Errorf("%s: log: expected sequence numbers of 8 bytes, found %x", f.path, k)
 			}
 			s := Segment{Seq: binary.BigEndian.Uint64(k)}
 			err := tx.Bucket(bucketLog).Bucket(k).ForEach(func(_, v []byte) error {
@@ -305,7 +305,7 @@ func (f *File) Last() (cas uint64, time int64, err error) {
 		_, v := tx.Bucket(bucketLog).Bucket(k).Cursor().Last()
 		var c Chunk
 		if err := c.parse(v); err != nil {
-			return fmt.Errorf("log: segment %x: %w", k, err)
+			return fmt.Errorf("%s: log: segment %x: %w", f.path, k, err)
 		}
 		cas, time = c.CAS, c.Time
 		return nil
