@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,13 +49,14 @@ type victim struct {
 // startVictim starts a server, by way of the command wrap; up is false if it ended before it listened.
 func startVictim(t *testing.T, wrap []string, server, data string, more ...string) (v *victim, up bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// A socket of its own: a port that was free a moment ago may be another test's.
+	dir, err := os.MkdirTemp("", "kv")
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	args := append(append([]string(nil), wrap...), server, "-u", "root", "-l", "127.0.0.1", "-p", strconv.Itoa(port), "-t", "1", "-m", "16", "-I", "1m",
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	args := append(append([]string(nil), wrap...), server, "-u", "root", "-s", socket, "-t", "1", "-m", "16", "-I", "1m",
 		"--audit-log", os.DevNull, "--data", data)
 	args = append(args, more...)
 	v = &victim{t: t, cmd: exec.Command(args[0], args[1:]...), done: make(chan error, 1), log: &strings.Builder{}}
@@ -74,7 +74,7 @@ func startVictim(t *testing.T, wrap []string, server, data string, more ...strin
 			return v, false
 		default:
 		}
-		if v.conn, err = net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+		if v.conn, err = net.Dial("unix", socket); err == nil {
 			_ = v.conn.SetDeadline(time.Now().Add(60 * time.Second))
 			v.rd = bufio.NewReader(v.conn)
 			return v, true
