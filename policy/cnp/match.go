@@ -76,6 +76,9 @@ func (m *Matcher) LacksUnder(need Mask, prefix []byte) Mask {
 // LacksKeys is Lacks for a request with several keys; next takes the first key
 // from text. In mode Cilium one rule must hold for all of them.
 func (m *Matcher) LacksKeys(need Mask, text []byte, next func([]byte) (key, rest []byte)) Mask {
+	if m.mode == Strict && !m.open && !m.denied && m.table != nil && len(m.more) == 0 {
+		return m.table.lacksKeys(need, text, next)
+	}
 	first, rest := next(text)
 	count := 0
 	for key, left := first, rest; key != nil; key, left = next(left) {

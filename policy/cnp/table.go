@@ -93,6 +93,11 @@ func (t *Table) hash(key []byte) (h, a, b uint64) {
 // and not 0.
 func (t *Table) find(h *hashed, key []byte) *slot {
 	hash, a, b := t.hash(key)
+	return t.findFrom(h, key, hash, a, b)
+}
+
+// findFrom is find where hash has been called.
+func (t *Table) findFrom(h *hashed, key []byte, hash, a, b uint64) *slot {
 	tag := tagOf(hash, len(key))
 	mask := uint64(len(h.slots) - 1)
 	for i := hash >> h.shift; ; i++ {

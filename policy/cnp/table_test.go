@@ -1,7 +1,10 @@
 package cnp_test
 
 import (
+	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"sememcached/policy/cnp"
@@ -61,5 +64,83 @@ func BenchmarkVerdict(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// TestKeysAtAnyPlace: a request with many keys is refused for a single one, wherever it
+// stands, and allowed without it.
+func TestKeysAtAnyPlace(t *testing.T) {
+	for _, kind := range []string{"prefix", "exact", "regex", "mixed"} {
+		s, err := compile(manyRules(300, kind), client, cnp.Input{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := s.Identity(0, cnp.Listener{})
+		var good [][]byte
+		for k := range 300 {
+			for _, key := range [][]byte{fmt.Appendf(nil, "svc%06d:key", k), fmt.Appendf(nil, "t%d/%0*d", k, 10+k%40, 0)} {
+				if m.Lacks(cnp.Get, key) == 0 {
+					good = append(good, key)
+				}
+			}
+		}
+		if len(good) < 5 {
+			t.Fatalf("%s: only %d keys are allowed", kind, len(good))
+		}
+		for len(good) < 100 {
+			good = append(good, good...)
+		}
+		for _, n := range []int{1, 2, 23, 24, 25, 48, 49, 100} {
+			line := bytes.Join(good[:n], []byte(" "))
+			if m.LacksKeys(cnp.Get, line, space) != 0 {
+				t.Errorf("%s: %d allowed keys are refused", kind, n)
+			}
+			for _, bad := range []string{"x", "svc", "svc999999:key", "nobody's", string(bytes.Repeat([]byte("k"), 251))} {
+				for at := range n {
+					keys := slices.Clone(good[:n])
+					keys[at] = []byte(bad)
+					if m.LacksKeys(cnp.Get, bytes.Join(keys, []byte(" ")), space) == 0 {
+						t.Fatalf("%s: %d keys with %q at %d are allowed", kind, n, bad, at)
+					}
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkKeys judges multi-gets of 24 random keys, which are spread over all rules.
+func BenchmarkKeys(b *testing.B) {
+	next := func(text []byte) (key, rest []byte) {
+		if len(text) == 0 {
+			return nil, nil
+		}
+		if i := bytes.IndexByte(text, ' '); i >= 0 {
+			return text[:i], text[i+1:]
+		}
+		return text, nil
+	}
+	for _, n := range []int{1, 4096, 65536} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s, err := compile(manyRules(n, "prefix"), client, cnp.Input{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			m := s.Identity(0, cnp.Listener{})
+			r := rand.New(rand.NewPCG(1, 2))
+			lines := make([][]byte, 1024)
+			for i := range lines {
+				for range 24 {
+					lines[i] = fmt.Appendf(lines[i], "svc%06d:key ", r.IntN(n))
+				}
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if m.LacksKeys(cnp.Get, lines[i&1023], next) != 0 {
+					b.Fatalf("%s", lines[i&1023])
+				}
+				i++
+			}
+		})
 	}
 }
