@@ -9,20 +9,20 @@ import (
 )
 
 // TestDemo plays all acts; each answer is checked by the acts themselves, and what
-// the audience sees is demo/demo.out (-update writes it).
+// the audience sees is demo/demo.txt (-update writes it).
 func TestDemo(t *testing.T) {
 	var out, errs strings.Builder
 	if code := run([]string{"demo"}, &out, &errs); code != 0 {
 		t.Fatalf("exit %d: %s\n%s", code, &errs, &out)
 	}
 	if *update {
-		if err := os.WriteFile("demo/demo.out", []byte(out.String()), 0o644); err != nil {
+		if err := os.WriteFile("demo/demo.txt", []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile("demo/demo.out")
+	want, err := os.ReadFile("demo/demo.txt")
 	if err != nil || string(want) != out.String() {
-		t.Errorf("the demo shows something else than demo/demo.out (%v); go test -run TestDemo -update .", err)
+		t.Errorf("the demo shows something else than demo/demo.txt (%v); go test -run TestDemo -update .", err)
 	}
 	if n := strings.Count(out.String(), "CLIENT_ERROR access denied"); n < 20 {
 		t.Errorf("%d denials are shown", n)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,7 +98,7 @@ func (s *side) exchange(b *batch, n int, bin bool, cuts []int) (*reply, error) {
 // send writes s in pieces. An error is for the reader to find.
 func (c *conn) send(s string, cuts []int) {
 	at := 0
-	for _, k := range append(cuts, len(s)) {
+	for _, k := range slices.Concat(cuts, []int{len(s)}) {
 		if k = min(k, len(s)); k <= at {
 			continue
 		}
