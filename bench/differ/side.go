@@ -35,12 +35,32 @@ func dial(addr string) (*conn, error) {
 	return &conn{c, bufio.NewReaderSize(c, 64<<10)}, nil
 }
 
+// dialFrames opens a connection and settles that it speaks the binary protocol: a
+// first byte of anything else would make it a text one.
+func dialFrames(addr string) (*conn, error) {
+	c, err := dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	reply := make([]byte, len(frame(0x0a, 0, 0, "", "", "")))
+	if err = c.SetDeadline(time.Now().Add(patience)); err == nil {
+		if _, err = io.WriteString(c, frame(0x0a, 0, 0, "", "", "")); err == nil {
+			_, err = io.ReadFull(c.r, reply)
+		}
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("differ: %s: a noop: %w", addr, err)
+	}
+	return c, nil
+}
+
 func dialSide(addr string) (s *side, err error) {
 	s = &side{addr: addr}
 	if s.text, err = dial(addr); err != nil {
 		return nil, err
 	}
-	if s.frame, err = dial(addr); err != nil {
+	if s.frame, err = dialFrames(addr); err != nil {
 		s.text.Close()
 		return nil, err
 	}
@@ -87,7 +107,11 @@ func (s *side) exchange(b *batch, n int, bin bool, cuts []int) (*reply, error) {
 	if b.closes {
 		(*c).Close()
 		<-sent
-		if *c, err = dial(s.addr); err != nil {
+		again := dial
+		if bin {
+			again = dialFrames
+		}
+		if *c, err = again(s.addr); err != nil {
 			return nil, err
 		}
 	}
