@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,8 @@ func lineDiffers(line []byte, r *protocol.Request, out protocol.Outcome) string 
 		return "1.6.18 refuses a line with surplus words, and its data block"
 	case len(fields) > 20:
 		return "1.6.18 looks at fewer words"
+	case slices.Contains([]string{"get", "gets", "gat", "gats"}, string(first(fields))) && slices.ContainsFunc(bytes.Split(bytes.TrimSuffix(line, []byte("\r")), []byte(" ")), func(f []byte) bool { return len(f) > protocol.KeyMax }):
+		return "1.6.18 drops the replies that it has not sent when a get has a key that is too long"
 	}
 	return ""
 }
@@ -298,7 +301,12 @@ const framingTime = 10 * time.Second
 // to this server and to memcached 1.6.18: they agree where each of them ends.
 func TestFraming(t *testing.T) {
 	f := startFraming(t)
+	// New inputs are looked for by hand and by FuzzFraming; a machine that builds the project
+	// repeats those that are known.
 	seed := uint64(time.Now().UnixNano())
+	if os.Getenv("CI") != "" {
+		seed = 1
+	}
 	if *diffSeed != 0 {
 		seed = *diffSeed
 	}

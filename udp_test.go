@@ -91,14 +91,21 @@ func TestUDPAmplification(t *testing.T) {
 		{"\x81" + frame(0x00, 1, 0, "", "a", "")[1:], true},
 	} {
 		all.Go(func() {
-			got, n, size := overUDP(t, m[1], x.request)
-			want, theirN, theirSize := overUDP(t, theirsUDP, x.request)
-			if x.same && (got != want || n != theirN) {
-				t.Errorf("%.40q: %d datagrams %.60q, memcached sends %d: %.60q", x.request, n, got, theirN, want)
+			// Either server may lose datagrams when it is busy: what comes again and again counts.
+			fault := ""
+			for range 5 {
+				got, n, size := overUDP(t, m[1], x.request)
+				want, theirN, theirSize := overUDP(t, theirsUDP, x.request)
+				switch {
+				case x.same && (got != want || n != theirN):
+					fault = fmt.Sprintf("%d datagrams %.60q, memcached sends %d: %.60q", n, got, theirN, want)
+				case size > theirSize || n > theirN:
+					fault = fmt.Sprintf("%d bytes in %d datagrams, memcached sends %d in %d", size, n, theirSize, theirN)
+				default:
+					return
+				}
 			}
-			if size > theirSize || n > theirN {
-				t.Errorf("%.40q: %d bytes in %d datagrams, memcached sends %d in %d", x.request, size, n, theirSize, theirN)
-			}
+			t.Errorf("%.40q: %s", x.request, fault)
 		})
 	}
 	all.Wait()
