@@ -68,9 +68,11 @@ lint: deps ## formatting, vet and static analysis
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) -checks all,-ST1003 ./...
 
+# FuzzFraming is left to soak: it looks for what a live memcached 1.6.18 does otherwise, and every
+# old habit of that release that it finds has to be judged by somebody.
 fuzz: deps ## run each fuzz target for FUZZTIME (default 10s)
 	@for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
-	  for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
+	  for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f | grep -v '^FuzzFraming$$'); do \
 	    echo "$$t in $$(dirname $$f)"; \
 	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; \
 	  done; \
@@ -122,6 +124,7 @@ soak: build policy-long ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/crash -rounds 300 -log bench/runs/crash.log
 	$(GO) run ./bench/differential
 	$(GO) run ./bench/robust
+	$(GO) test . -run '^$$' -fuzz '^FuzzFraming$$' -fuzztime 10m -fuzzminimizetime 10x
 
 .PHONY: bench-memory bench-hitratio
 bench-memory: build ## memory side by side with memcached (half an hour)
