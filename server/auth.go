@@ -98,18 +98,9 @@ func newAuthService(s *Server, set *Settings) (*authService, error) {
 	return a, nil
 }
 
-// ReloadUsers reads the file of users again. On an error the old users stay. Who
-// is authenticated already stays so, as in memcached.
-func (s *Server) ReloadUsers() error {
-	u, err := s.NewUsers()
-	if err == nil && u != nil {
-		u()
-	}
-	return err
-}
-
 // NewUsers reads the file of users again, and returns what puts them in force, or
-// nil where there are none: so that several files can be changed together.
+// nil where there are none: so that several files can be changed together. On an error the
+// old users stay. Who is authenticated already stays so, as in memcached.
 func (s *Server) NewUsers() (adopt func(), err error) {
 	if s.auth == nil {
 		return nil, nil

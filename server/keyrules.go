@@ -50,6 +50,7 @@ func (l *loop) rules(c *conn) *cnp.Matcher {
 // admitKeyless, behind the switches of the command line.
 func (l *loop) admit(c *conn, r *protocol.Request) (o outcome, ok bool) {
 	if !l.srv.ruled || c.resuming && c.stage > 0 {
+		c.call.Gen = nil // what is asked from here on is asked of the generation in force
 		return done, true
 	}
 	n := l.srv.need(r)
@@ -79,6 +80,7 @@ func (l *loop) admit(c *conn, r *protocol.Request) (o outcome, ok bool) {
 // admitKeyless asks the rules about an administrative command.
 func (l *loop) admitKeyless(c *conn, r *protocol.Request) (o outcome, ok bool) {
 	if !l.srv.ruled || c.stage > 0 {
+		c.call.Gen = nil
 		return done, true
 	}
 	if lacks := l.rules(c).LacksKeyless(l.srv.need(r).mask); lacks != 0 {
