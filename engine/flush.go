@@ -221,10 +221,12 @@ func (l *flushList) finish(f *flush) {
 }
 
 // execute empties every label that f's subject may remove from, but for those
-// where a newer flush has taken f's place.
+// where a newer flush has taken f's place. The audit records come when the labels
+// are empty, so that whoever reads one finds what it speaks of done.
 func (l *flushList) execute(f *flush, newer []*flush) {
 	e := l.eng
 	var labels []avc.SID
+	var records []*mac.Record
 	for _, label := range e.labelsInUse() {
 		if e.off {
 			labels = append(labels, label)
@@ -237,12 +239,17 @@ func (l *flushList) execute(f *flush, newer []*flush) {
 		if v.Allowed {
 			labels = append(labels, label)
 		}
-		e.auditOff(f.peer, f.ssid, label, v, OpFlush)
+		if r := e.recordOff(f.peer, f.ssid, label, v, OpFlush); r != nil {
+			records = append(records, r)
+		}
 	}
 	if err := e.flushLabels(labels, f.due); err != nil {
 		l.mu.Lock()
 		f.lost = true
 		l.mu.Unlock()
+	}
+	for _, r := range records {
+		e.mon.Audit(r)
 	}
 }
 

@@ -22,16 +22,24 @@ func (e *Secured) judge(ssid, target avc.SID, class avc.Class, need avc.Perms) m
 
 // auditOff reports a verdict on a whole label, given off the loops.
 func (e *Secured) auditOff(peer *mac.Peer, ssid, target avc.SID, v mac.Verdict, op Op) {
+	if r := e.recordOff(peer, ssid, target, v, op); r != nil {
+		e.mon.Audit(r)
+	}
+}
+
+// recordOff is the record of a verdict on a whole label, given off the loops; nil
+// if it calls for none.
+func (e *Secured) recordOff(peer *mac.Peer, ssid, target avc.SID, v mac.Verdict, op Op) *mac.Record {
 	if v.Audit == 0 {
-		return
+		return nil
 	}
 	sids := e.mon.SIDs()
-	e.mon.Audit(&mac.Record{
+	return &mac.Record{
 		Granted: v.Granted, Permissive: v.Allowed && !v.Granted,
 		Class: avc.ClassItem, Perms: v.Audit,
 		Scontext: sids.String(ssid), Tcontext: sids.String(target),
 		Peer: peer, Command: Table[op].Name,
-	})
+	}
 }
 
 // labelsInUse lists the labels that have items.
