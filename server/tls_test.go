@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -338,7 +339,15 @@ func TestTLSHandshakeTime(t *testing.T) {
 	r := startTLS(t, plan{}, nil)
 	c := r.dial()
 	c.expectClosed()
-	until(t, "it is counted", func() bool { return r.secure(r.config(nil)).stat("", "ssl_handshake_errors") == "1" })
+	// Who asks has no more time for its own handshake, and on a loaded machine may fail as well.
+	until(t, "it is counted", func() bool {
+		asker, err := r.connect(r.config(nil))
+		if err != nil {
+			return false
+		}
+		n, err := strconv.Atoi(asker.stat("", "ssl_handshake_errors"))
+		return err == nil && n >= 1
+	})
 }
 
 // TestTLSShutdown: a server that stops says so to its clients, and forgets those
