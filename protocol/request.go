@@ -197,6 +197,19 @@ func trimSpaces(text []byte) []byte {
 	return text
 }
 
+// hasLongToken reports whether a token of text is longer than limit. It looks for
+// a space in each stretch of limit+1 bytes, from its end, and so at a few bytes of most.
+func hasLongToken(text []byte, limit int) bool {
+	for len(text) > limit {
+		space := bytes.LastIndexByte(text[:limit+1], ' ')
+		if space < 0 {
+			return true
+		}
+		text = text[space+1:]
+	}
+	return false
+}
+
 // NextKey returns the first key of keys, the field of a Request, and the text
 // after it. The key is nil when there is none left. Both are views of keys.
 func NextKey(keys []byte) (key, rest []byte) { return NextToken(keys) }

@@ -201,11 +201,8 @@ func parseGat(r *Request, c Command, args []byte, n int) (int, Outcome, []byte) 
 // first.
 func parseKeys(r *Request, args, rest []byte, n int) (int, Outcome, []byte) {
 	r.Keys = trimSpaces(args)
-	for len(rest) > 0 {
-		var key []byte
-		if key, rest = NextToken(rest); len(key) > KeyMax {
-			return n, Reply, replyBadGetKey
-		}
+	if hasLongToken(rest, KeyMax) {
+		return n, Reply, replyBadGetKey
 	}
 	return n, Ready, nil
 }

@@ -91,7 +91,9 @@ type conn struct {
 	input []byte // what has been received and not been executed
 	owned bool   // input is in, not a part of loop.area
 	large bool   // more than -R requests: executed after the others
-	nseg  int32  // replies of this turn: number, first and last of loop.segs
+	hint  int32  // its keys in loop.spans: the first, and that after the last
+	hints int32
+	nseg  int32 // replies of this turn: number, first and last of loop.segs
 	first int32
 	last  int32
 

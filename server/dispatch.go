@@ -123,6 +123,7 @@ func (l *loop) bind(c *conn, r *protocol.Request) {
 	k.Op = routes[r.Command].op
 	k.Key = r.Key
 	k.Exptime = r.Exptime
+	k.Hash = l.hashOf(r.Key)
 	l.trace(k)
 	if r.IsBinary {
 		l.bindBinary(k, r)
@@ -161,7 +162,7 @@ func (l *loop) bindKey(c *conn, r *protocol.Request) {
 	for range c.nkeys {
 		_, keys = protocol.NextKey(keys)
 	}
-	c.call.Key, r.Keys = protocol.NextKey(keys)
+	c.call.Key, r.Keys, c.call.Hash = l.nextKey(keys)
 }
 
 // answer replies with a line, unless the client wants none.

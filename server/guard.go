@@ -12,6 +12,7 @@ import (
 // store may have left a lock held or an item half written, and ends the process.
 func (l *loop) runGuarded(c *conn, budget int) (more bool) {
 	defer func() {
+		l.hint, l.hints = 0, 0
 		if v := recover(); v != nil {
 			l.rescue(c, v)
 			more = false

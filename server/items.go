@@ -52,8 +52,7 @@ func (l *loop) get(c *conn, r *protocol.Request) outcome {
 		}
 		l.trace(k)
 		c.nkeys++
-		k.Hash = 0
-		k.Key, r.Keys = protocol.NextKey(r.Keys)
+		k.Key, r.Keys, k.Hash = l.nextKey(r.Keys)
 	}
 	l.out = append(l.out, protocol.ReplyEnd...)
 	return done

@@ -74,6 +74,9 @@ type loop struct {
 	gather  gather
 	sealed  []byte // TLS: encrypted and not yet sent, of one connection
 	hashes  [hintKeys]uint64
+	spans   [hintKeys]span // where the keys of hashes are
+	hint    int            // the first of them that the running connection may come to
+	hints   int            // and the first that it will not
 	req     protocol.Request
 	status  protocol.Status // of a binary request that the parser has ended
 	opt     engine.Options  // of the request that is being executed

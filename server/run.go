@@ -14,6 +14,7 @@ func (l *loop) run(c *conn, budget int) (more bool) {
 		return false
 	}
 	l.begin()
+	l.hint, l.hints = int(c.hint), int(c.hints)
 	for ; budget > 0; budget-- {
 		if c.pin && !l.flushNow(c) {
 			c.runnable = true
@@ -153,6 +154,7 @@ func (l *loop) swallowed(c *conn) outcome {
 // the rest of the input moves to the connection's own buffer first, and the
 // request is parsed there again. (An upload's key is owned already.)
 func (l *loop) keepBorrowed(c *conn) {
+	l.hint, l.hints = 0, 0 // the input moves
 	if c.phase != phaseCommand {
 		return
 	}

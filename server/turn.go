@@ -4,8 +4,6 @@ import (
 	"bytes"
 
 	"golang.org/x/sys/unix"
-
-	"sememcached/protocol"
 )
 
 // turn receives from every ready connection, executes what has come, and sends
@@ -51,7 +49,7 @@ func (l *loop) small(work []*conn) (rest []*conn) {
 			c := work[group]
 			group++
 			if c.large = requests(c.input) > l.budget; !c.large {
-				keys = l.scan(c.input, keys, hintKeys)
+				keys = l.scan(c, keys)
 			}
 		}
 		l.eng.Prefetch(l.hashes[:keys])
@@ -93,7 +91,7 @@ func (l *loop) large(work []*conn) (more []*conn) {
 	for len(work) > 0 {
 		keys, group := 0, 0
 		for group < len(work) && keys < hintGroup {
-			keys = l.scan(work[group].input, keys, hintKeys)
+			keys = l.scan(work[group], keys)
 			group++
 		}
 		l.eng.Prefetch(l.hashes[:keys])
@@ -110,31 +108,6 @@ func (l *loop) large(work []*conn) (more []*conn) {
 		work = work[group:]
 	}
 	return more
-}
-
-// scan hashes the keys at the start of input, of which the first becomes number
-// n of this pass and the last number limit-1, and returns the next number.
-func (l *loop) scan(input []byte, n, limit int) int {
-	scan := protocol.ScanKeys(input)
-	for n < limit {
-		key := scan.Next()
-		if key == nil {
-			break
-		}
-		l.hashes[n] = l.eng.Hash(key)
-		n++
-	}
-	return n
-}
-
-// prefetchKeys is scan and prefetch for the keys of a long get line.
-func (l *loop) prefetchKeys(keys []byte) {
-	n := 0
-	for key, rest := protocol.NextKey(keys); key != nil && n < hintGroup; key, rest = protocol.NextKey(rest) {
-		l.hashes[n] = l.eng.Hash(key)
-		n++
-	}
-	l.eng.Prefetch(l.hashes[:n])
 }
 
 // receive reads once from c, or takes what c has left over. It reports whether

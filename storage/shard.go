@@ -76,6 +76,9 @@ func (a Absence) String() string {
 // The item that Find returned last is not evicted by an Alloc before the shard
 // is unlocked, so that its value can be copied to the new one.
 func (sh *Shard) Find(h uint64, instance uint32, key []byte, now uint32) (Item, Absence) {
+	if invariants && h != sh.s.Hash(instance, key) {
+		panic("storage: a key is looked up by the hash of another")
+	}
 	ref := sh.lookup(h, instance, key)
 	if ref == 0 {
 		return Item{}, Missing

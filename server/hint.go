@@ -1,0 +1,80 @@
+package server
+
+import "sememcached/protocol"
+
+// What a turn knows of the keys in its input before it executes anything: their
+// hashes, for the prefetch, and where they stand. Execution comes by the same bytes
+// again and takes both from here, instead of looking for the end of each key and
+// hashing it a second time. Nothing here is trusted: a key is taken to be the one
+// that was hashed only if it is the same memory, and that does not change while the
+// connections of one group are executed.
+
+// span is where a key is.
+type span struct {
+	at  uintptr // its address; compared and nothing else
+	len int
+}
+
+// scan hashes the keys at the start of c's input, of which the first becomes number
+// n of this pass, and returns the next number, hintKeys at most.
+func (l *loop) scan(c *conn, n int) int {
+	c.hint = int32(n)
+	scan := protocol.ScanKeys(c.input)
+	for n < hintKeys {
+		key := scan.Next()
+		if key == nil {
+			break
+		}
+		l.hashes[n] = l.eng.Hash(key)
+		l.spans[n] = span{address(key), len(key)}
+		n++
+	}
+	c.hints = int32(n)
+	return n
+}
+
+// prefetchKeys is scan and prefetch for the keys of a long get line, in place of
+// what was known before.
+func (l *loop) prefetchKeys(keys []byte) {
+	n := 0
+	for key, rest := protocol.NextKey(keys); key != nil && n < hintGroup; key, rest = protocol.NextKey(rest) {
+		l.hashes[n] = l.eng.Hash(key)
+		l.spans[n] = span{address(key), len(key)}
+		n++
+	}
+	l.hint, l.hints = 0, n
+	l.eng.Prefetch(l.hashes[:n])
+}
+
+// hinted moves to the hint for the key that begins at address at, and reports
+// whether there is one.
+func (l *loop) hinted(at uintptr) bool {
+	for l.hint < l.hints && l.spans[l.hint].at < at {
+		l.hint++
+	}
+	return l.hint < l.hints && l.spans[l.hint].at == at
+}
+
+// hashOf returns the hash of a key of the input, 0 if the engine has to compute it.
+func (l *loop) hashOf(key []byte) uint64 {
+	if !l.hinted(address(key)) || l.spans[l.hint].len != len(key) {
+		return 0
+	}
+	return l.hashes[l.hint]
+}
+
+// nextKey is protocol.NextKey, with the key's hash, or 0.
+func (l *loop) nextKey(keys []byte) (key, rest []byte, hash uint64) {
+	if l.hinted(address(keys)) {
+		// The scan found no space within the key, so the key is the first token if a
+		// space follows, or nothing.
+		switch n := l.spans[l.hint].len; {
+		case n < len(keys) && keys[n] == ' ':
+			return keys[:n:n], keys[n+1:], l.hashes[l.hint]
+		case n == len(keys):
+			return keys, nil, l.hashes[l.hint]
+		}
+	}
+	key, rest = protocol.NextKey(keys)
+	return key, rest, 0
+}
