@@ -80,6 +80,9 @@ func comparePolicies(t *testing.T) string {
 		}
 		b.WriteByte('\n')
 		for _, name := range []string{"store/1", "store/256"} {
+			if tr.name == "fast shift" && name == "store/256" {
+				continue
+			}
 			if ratio[name] < ratio["slru"] || tr.above && ratio[name] <= ratio["slru"] {
 				t.Errorf("%s: %s hits %.4f, segmented LRU %.4f", tr.name, name, ratio[name], ratio["slru"])
 			}
@@ -140,6 +143,13 @@ func traces(n int) []simTrace {
 			r := rand.New(rand.NewPCG(1, 2))
 			z, i := newZipf(r, simKeys, 0.99), 0
 			return func() uint32 { i++; return (z.next()*7919 + uint32(i/100_000)*31337) % simKeys }
+		}},
+		// The same before the cache could be filled with what is new. 256 shards of 37 items each are too small
+		// for it; bench/hitratio shows that with 150 items they are not.
+		{"fast shift", false, func() func() uint32 {
+			r := rand.New(rand.NewPCG(1, 2))
+			z, i := newZipf(r, simKeys, 0.99), 0
+			return func() uint32 { i++; return (z.next()*7919 + uint32(i/(2*n))*31337) % simKeys }
 		}},
 		{"drift", false, func() func() uint32 { // the popular keys wander
 			r := rand.New(rand.NewPCG(1, 2))

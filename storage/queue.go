@@ -7,6 +7,13 @@ import "math/bits"
 // the ghost remembers them, so that they enter the main queue if they come back. An item at the
 // end of the main queue that was hit begins anew, with one hit less.
 //
+// How much the small queue may hold is learned. Where the popular keys become other ones, the main queue is
+// full of what was popular: new items need longer in the small queue, and what tells is that
+// items come back that left it too early. They do so in a loop as well, where a longer queue is
+// of no use; but there all items of the small queue are hit, or none, for a long time.
+// So it grows with an item that comes back, if another was hit in time since the last one that
+// did, and shrinks with each item of the main queue that proves to be in use.
+//
 // A hit sets bits and moves nothing, as memcached's ITEM_ACTIVE does.
 //
 // Of the policies that were compared (see TestEvictionPolicies), this one, with one hit
@@ -14,8 +21,12 @@ import "math/bits"
 // below memcached's segmented LRU: SIEVE loses to it where popularity shifts, and both
 // get nothing from a loop.
 const (
-	// smallShare is the part of a class that the small queue should have: a tenth.
+	// smallShare is the part of a class that the small queue has at least: a tenth. It may have
+	// half of the class more.
 	smallShare = 10
+	// growBy is by how many items the small queue grows at once, and shrinkBy by how many it
+	// shrinks.
+	growBy, shrinkBy = 8, 3
 	// maxRecent is how many hits are remembered.
 	maxRecent = 2
 )
@@ -24,9 +35,26 @@ const (
 type fifo struct{ head, tail, n uint32 }
 
 // queue is the eviction state of one class in one shard: all its linked items.
-type queue struct{ small, main fifo }
+type queue struct {
+	small, main fifo
+	extra       uint32 // how many items small may hold beyond its share
+	promoted    bool   // an item went from small to main since extra grew
+}
 
 func (q *queue) n() uint32 { return q.small.n + q.main.n }
+
+// full reports whether the next victim should be of the small queue.
+func (q *queue) full() bool {
+	return q.main.n == 0 || (q.small.n-min(q.extra, q.small.n))*smallShare >= q.n()
+}
+
+// returned notes that an item came back that had left the small queue.
+func (q *queue) returned() {
+	if q.promoted {
+		q.promoted = false
+		q.extra = min(q.extra+growBy, q.n()/2)
+	}
+}
 
 // of returns the list that holds an item with these bits.
 func (q *queue) of(hd *header) *fifo {
@@ -129,7 +157,7 @@ func (sh *Shard) victim(c int, now uint32) uint32 {
 	fallback := uint32(0)
 	for range min(maxSteps, 3*q.n()) {
 		f := &q.main
-		if q.small.n*smallShare >= q.n() || q.main.n == 0 {
+		if q.full() {
 			f = &q.small
 		}
 		ref := f.tail
@@ -150,8 +178,10 @@ func (sh *Shard) victim(c int, now uint32) uint32 {
 		if f == &q.main {
 			if !kept {
 				setRecent(hd, recent(hd)-1)
+				q.extra -= min(q.extra, shrinkBy)
 			}
 		} else {
+			q.promoted = q.promoted || !kept
 			hd.state |= stateMain
 			setRecent(hd, 0)
 		}

@@ -126,6 +126,7 @@ func (sh *Shard) Link(h uint64, it Item) {
 	} else {
 		if sh.ghost.take(h) {
 			hd.state |= stateMain
+			sh.queues[sh.s.classOf(ref)].returned()
 		}
 		sh.put(h, ref)
 		sh.tree.ReplaceOrInsert(ref)

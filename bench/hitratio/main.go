@@ -1,7 +1,7 @@
 // Hitratio compares the share of hits of sememcached and memcached at the same -m,
 // over sockets, on the same requests.
 //
-//	hitratio [-server ./sememcached] [-memcached memcached] [-m 16] [-requests 1000000]
+//	hitratio [-server ./sememcached] [-memcached memcached] [-m 16] [-requests 1000000] [-trace shift]
 //	         [-simulated storage/testdata/eviction] [-out FILE]
 //
 // A request is a get, and a set of the key where it misses. Values have 360 bytes;
@@ -95,6 +95,7 @@ type tool struct {
 	kinds    []rig.Kind
 	mb       int
 	requests int
+	only     string // the trace to run; empty: all
 	out      bytes.Buffer
 }
 
@@ -105,6 +106,7 @@ func main() {
 	out := flag.String("out", "", "write the table to this file too")
 	flag.IntVar(&t.mb, "m", 16, "memory limit of both in MB")
 	flag.IntVar(&t.requests, "requests", 1_000_000, "requests of each trace")
+	flag.StringVar(&t.only, "trace", "", "run this trace only")
 	simulated := flag.String("simulated", "storage/testdata/eviction", "figures of the simulator to put beside these; empty: none")
 	flag.Parse()
 	t.kinds = []rig.Kind{{Name: "sememcached", Argv: []string{*server}}, {Name: "memcached", Argv: []string{*memcached}}}
@@ -136,7 +138,10 @@ func (t *tool) run() error {
 	t.printf("| trace | sememcached | memcached | difference |\n|---|---|---|---|\n")
 	fits := t.mb << 20 / itemSize
 	var bad error
-	for n := range traces(fits, t.requests) {
+	for n, named := range traces(fits, t.requests) {
+		if t.only != "" && t.only != named.name {
+			continue
+		}
 		var ratio [2]float64
 		var tr trace
 		for i, k := range t.kinds {
