@@ -42,7 +42,7 @@ type Settings struct {
 	// Tuning are the other -o options; nil means DefaultTuning.
 	Tuning *Tuning
 
-	Verbosity int // -v: 0..2 as memcached, above 2 is 2
+	Verbosity int // the number of -v
 
 	MaxBytes     uint64  // -m in bytes, for statistics and limit_maxbytes; 0 means 64 MiB
 	MaxItem      int     // -I: largest item in bytes; 0 means 1 MiB
@@ -109,6 +109,5 @@ func (s *Settings) withDefaults() Settings {
 		t := DefaultTuning()
 		d.Tuning = &t
 	}
-	d.Verbosity = min(d.Verbosity, 2)
 	return d
 }
