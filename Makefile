@@ -127,6 +127,10 @@ vm: deps-test ## boot an SELinux kernel in QEMU and run the server there (needs 
 debian-root: deps-test build ## Debian's unit and memcached.conf in a clean, booted Debian, beside memcached (2 to 8 minutes, root)
 	@sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo packaging/debian-root/run.sh ./sememcached
 
+.PHONY: bench-kernel
+bench-kernel: deps-test ## what a real kernel's decisions cost, in the VM (5 minutes)
+	CGO_ENABLED=0 VMTEST_RUN=TestCost VMTEST_SECONDS=5 VMTEST_COST=$(CURDIR)/bench/RESULTS-kernel.md $(GO) test -tags vm -count=1 -v -timeout 50m -run '^TestVM$$' ./server/vmtest
+
 .PHONY: policy-long
 policy-long: deps-test ## Debian's policies at every version, 200,000 questions each (20 minutes)
 	$(GO) test -count=1 -timeout 1h -v ./policy -run '^Test(DebianRoundTrip|DebianAgainstSepol)$$' -everyversion -queries 200000

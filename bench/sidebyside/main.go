@@ -50,6 +50,8 @@ type settings struct {
 	memory  string
 	rest    time.Duration
 	slap    bool
+	uring   bool
+	notes   string
 }
 
 func main() {
@@ -112,6 +114,8 @@ func parseFlags(args []string) (*settings, error) {
 	f.IntVar(&s.threads, "threads", 1, "threads of each server, and of the generator")
 	f.BoolVar(&s.pin, "pin", true, "pin the server to core 0 and the generator to core 1")
 	f.BoolVar(&s.verify, "verify", false, "compare every byte of every reply (not with the ceiling)")
+	f.BoolVar(&s.uring, "uring", false, "measure a ceiling that uses io_uring too (needs liburing-dev)")
+	f.StringVar(&s.notes, "notes", "", "append this file to the report")
 	f.BoolVar(&s.slap, "memcslap", true, "run libmemcached's memcslap too")
 	f.StringVar(&s.memory, "memory", "1000000", "measure the memory for these numbers of items; empty: not at all")
 	f.DurationVar(&s.rest, "rest", 0, "pause between two rows, for machines that others use too")
@@ -174,6 +178,13 @@ func participants(s *settings, dir string, out io.Writer) ([]rig.Kind, error) {
 	default:
 		kinds = append(kinds, ceiling)
 	}
+	if s.uring {
+		ceiling, err := rig.BuildURingCeiling(dir)
+		if err != nil {
+			return nil, err
+		}
+		kinds = append(kinds, ceiling)
+	}
 	return kinds, nil
 }
 
@@ -193,8 +204,16 @@ func publish(rep *report, s *settings, out io.Writer) error {
 			return err
 		}
 	}
-	if s.results != "" {
-		return os.WriteFile(s.results, rep.markdown(), 0o644)
+	if s.results == "" {
+		return nil
 	}
-	return nil
+	text := rep.markdown()
+	if s.notes != "" {
+		notes, err := os.ReadFile(s.notes)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, '\n'), notes...)
+	}
+	return os.WriteFile(s.results, text, 0o644)
 }

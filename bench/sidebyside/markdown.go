@@ -34,8 +34,8 @@ func (r *report) markdown() []byte {
 // ratios is the table of ours against one other server.
 func (r *report) ratios(b *bytes.Buffer, v rival) {
 	name, ceiling := v.name, v.ceiling
-	if ceiling {
-		fmt.Fprintf(b, "\n## Share of the ceiling\n\nA C server that makes the same system calls, stores nothing and answers every get with a hit.\n1 is what is possible.\n\n")
+	if ceiling { // by epoll, or by io_uring, as its name says
+		fmt.Fprintf(b, "\n## Share of the %s\n\nA C server that makes the same system calls, stores nothing and answers every get with a hit.\n1 is what is possible.\n\n", name)
 	} else {
 		fmt.Fprintf(b, "\n## Against %s\n\nMedian of the paired ratios, with the smallest and the largest; above 1, ours is better. The columns p50 and p99\nare ours divided by %s's: below 1, ours is better.\n\n", name, name)
 	}

@@ -40,6 +40,8 @@
 // fails it where the environment has CI.
 //
 //	VMTEST_RUN=REGEXP    run only these tests of the machines
+//	VMTEST_COST=FILE     write what the machine "cost" has measured
+//	VMTEST_SECONDS=N     for so long under each load
 //	VMTEST_KERNEL=FILE   boot this kernel, with its modules in the directory modules beside it
 //
 // The option -update, with all tests, writes the rules anew.

@@ -14,13 +14,15 @@ type machine struct {
 	prefix string // of its tests' names
 	kernel string // command line
 	policy string // loaded before anything else; "": none
+	bench  bool   // measures: boots only when its tests are asked for by name
 }
 
 var machines = []machine{
-	{"micro", "TestGuest", "security=selinux enforcing=1", "main"},
-	{"debian", "TestDebian", "security=selinux enforcing=1", "debian"},
+	{"micro", "TestGuest", "security=selinux enforcing=1", "main", false},
+	{"debian", "TestDebian", "security=selinux enforcing=1", "debian", false},
+	{"cost", "TestCost", "security=selinux enforcing=1", "main", true},
 	// Debian's kernel as it is when nobody says anything: AppArmor.
-	{"off", "TestOff", "", ""},
+	{"off", "TestOff", "", "", false},
 }
 
 // tests picks the machine's tests out of a list of names.

@@ -79,6 +79,9 @@ func TestVM(t *testing.T) {
 			for _, fault := range judge(out, plan[i]) {
 				t.Error(fault)
 			}
+			if m.bench {
+				reportCost(t, out)
+			}
 			var records []string
 			for line := range strings.Lines(out) {
 				if r, ok := strings.CutPrefix(line, "@@AUDIT "); ok {
@@ -92,7 +95,7 @@ func TestVM(t *testing.T) {
 				b, _ := os.ReadFile(console)
 				t.Logf("the kernel's console:\n%s", b)
 			}
-			if m.policy != "" {
+			if m.policy != "" && !m.bench {
 				judgeAudit(t, m.name, filepath.Join(dir, m.policy+".bin"), records, pattern == ".")
 			}
 		})
@@ -144,6 +147,9 @@ func planned(t *testing.T, self, pattern string) [][]string {
 	plan := make([][]string, len(machines))
 	total := 0
 	for i := range machines {
+		if machines[i].bench && pattern == "." {
+			continue
+		}
 		if plan[i], err = machines[i].tests(string(out), pattern); err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +175,13 @@ func buildImage(t *testing.T, dir, self, kernel string) []byte {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	loadgen := filepath.Join(dir, "loadgen")
+	build = exec.Command("go", "build", "-trimpath", "-o", loadgen, "./bench/loadgen")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
 	if err := policies(dir, "testdata", filepath.Join(root, "policy", "default.cil")); err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +194,7 @@ func buildImage(t *testing.T, dir, self, kernel string) []byte {
 	}
 	add("init", self)
 	add("sememcached", server)
+	add("loadgen", loadgen)
 	for name := range variants {
 		add("policy/"+name+".bin", filepath.Join(dir, name+".bin"))
 	}
@@ -242,7 +256,7 @@ func boot(t *testing.T, m machine, kernel, initrd, console, pattern string) (str
 		"-kernel", kernel, "-initrd", initrd,
 		// On a starved host the kernel's check of its timer, in the first moments,
 		// finds it dead, and panics.
-		"-append", fmt.Sprintf("console=ttyS0 quiet panic=-1 no_timer_check %s vmmachine=%s vmtest=%s", m.kernel, m.name, pattern))
+		"-append", fmt.Sprintf("console=ttyS0 quiet panic=-1 no_timer_check %s vmmachine=%s vmtest=%s vmcost=%s", m.kernel, m.name, pattern, os.Getenv("VMTEST_SECONDS")))
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", err
