@@ -44,12 +44,11 @@
 // rules of all policies and of every selector that fits the client are one
 // union: it may be one rule that allows one of the keys, and another the next.
 //
-// A Table answers that at a cost that does not depend on the number of rules.
-// Exact keys are in a hash table. Prefixes are in a second one, in which the
-// longest one that fits a key is found by bisecting the lengths that occur
-// (Waldvogel et al., "Scalable High Speed IP Routing Lookups"); each carries what
-// all the shorter ones allow too, as a walk down a radix tree would add it up, but
-// with one or two cache misses instead of one for each node. Regular expressions
+// A Table answers that at a cost that does not depend on the number of rules. Exact
+// keys and prefixes are a radix tree, in which every place carries what all the
+// shorter prefixes allow too. Of equal parts of it there is one, so that the rules of
+// a hundred thousand tenants whose names were counted up stay in the processor's
+// nearest cache, where a hash table would read a line of memory for each. Regular expressions
 // that are equal to a key, a prefix or a few of them become that; the others hang
 // on the prefix that they begin with and run only where it fits.
 //

@@ -61,7 +61,7 @@ func (r *naive) allows(command string) bool {
 func pick[T any](rnd *rand.Rand, list []T) T { return list[rnd.IntN(len(list))] }
 
 // randomKey is short and over few letters, so that keys share prefixes; some are
-// longer than a slot's inline part.
+// longer than the part of a path that is compared at once.
 func randomKey(rnd *rand.Rand) string {
 	n := 1 + rnd.IntN(5)
 	if rnd.IntN(4) == 0 {
