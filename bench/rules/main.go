@@ -6,7 +6,12 @@
 // All servers hold the same 65,536 items and get the same load, which is allowed;
 // the client is one identity, and all rules are its own. With 16 or more rules the
 // keys are spread over all of them: each rule is a prefix of as many keys as the
-// next.
+// next. Such rules have a system, as those of tenants that are counted up, and are
+// merged; so there are the same numbers of mixed ones, which cannot be: each
+// allows get and some other commands, and those beyond the keys have random names.
+//
+// Every server but the one without key rules has the same flags: it is that
+// binary, with the same label policy, items, keys and connections.
 package main
 
 import (
@@ -15,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,8 +33,23 @@ import (
 // keys is the number of items: four hexadecimal digits of package load's keys.
 const keys = 1 << 16
 
-// counts are the numbers of rules; 0 is a server without key rules.
-var counts = []int{0, 1, 16, 256, 4096, 65536, 100_000}
+// shapes are the rules of the servers; the first has none.
+var shapes = []shape{{0, false}, {1, false}, {16, false}, {256, false}, {4096, false}, {65536, false}, {100_000, false}, {4096, true}, {65536, true}, {100_000, true}}
+
+type shape struct {
+	rules int
+	mixed bool
+}
+
+func (s shape) String() string {
+	if s.mixed {
+		return fmt.Sprintf("%d, mixed", s.rules)
+	}
+	return fmt.Sprint(s.rules)
+}
+
+// others are commands that mixed rules allow beside get, each with its chance.
+var others = []string{"readGroup", "gat", "touch", "incr", "delete"}
 
 var loads = []struct {
 	name   string
@@ -38,9 +59,19 @@ var loads = []struct {
 	{"multi-get of 24 keys", load.Config{MultiGet: 24}},
 }
 
-// policy is a policy of n rules that between them allow every key.
-func policy(n int) string {
+// policy is a policy of rules that between them allow every key.
+func policy(s shape) string {
 	var b strings.Builder
+	n := s.rules
+	rnd := rand.New(rand.NewPCG(1, uint64(n)))
+	rule := func(prefix string) {
+		fmt.Fprintf(&b, "        - {command: get, keyPrefix: %q}\n", prefix)
+		for _, c := range others {
+			if s.mixed && rnd.IntN(2) == 0 {
+				fmt.Fprintf(&b, "        - {command: %s, keyPrefix: %q}\n", c, prefix)
+			}
+		}
+	}
 	b.WriteString(`apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
 metadata: {name: bench}
@@ -64,10 +95,14 @@ spec:
 		if digits > 4 {
 			prefix += fmt.Sprintf("%0*x", digits-4, i)
 		}
-		fmt.Fprintf(&b, "        - {command: get, keyPrefix: %q}\n", prefix)
+		rule(prefix)
 	}
 	for i := range max(0, n-keys) {
-		fmt.Fprintf(&b, "        - {command: get, keyPrefix: \"other:%07x\"}\n", i)
+		if s.mixed {
+			rule(fmt.Sprintf("%016x", rnd.Uint64()))
+		} else {
+			rule(fmt.Sprintf("other:%07x", i))
+		}
 	}
 	return b.String()
 }
@@ -117,10 +152,10 @@ func run(args []string, out io.Writer) (err error) {
 	if err := os.WriteFile(ids, []byte(identities), 0o600); err != nil {
 		return err
 	}
-	for _, n := range counts {
-		k := rig.Kind{Name: fmt.Sprint(n), Argv: []string{*server, "--mac", *mode}}
-		if n > 0 {
-			file := filepath.Join(dir, fmt.Sprintf("rules%d", n))
+	for i, n := range shapes {
+		k := rig.Kind{Name: n.String(), Argv: []string{*server, "--mac", *mode}}
+		if n.rules > 0 {
+			file := filepath.Join(dir, fmt.Sprintf("rules%d", i))
 			if err := os.WriteFile(file, []byte(policy(n)), 0o600); err != nil {
 				return err
 			}
@@ -138,7 +173,7 @@ func run(args []string, out io.Writer) (err error) {
 	var b bytes.Buffer
 	rig.Heading(&b, "What key rules cost", "go run ./bench/rules", args)
 	fmt.Fprintf(&b, "- %d repetitions of %v, alternating; %d keys of 32 bytes, 50 connections\n\n", o.Repetitions, o.Time, keys)
-	b.WriteString("Ratios to the same binary without key rules in the same run, medians of pairs (the range in brackets):\nthroughput with rules by throughput without, and server CPU per request without by that with; 1 is no cost.\n")
+	b.WriteString("Ratios to the same binary without key rules in the same run, medians of pairs (the range in brackets):\nthroughput with rules by throughput without, and server CPU per request without by that with; 1 is no cost. The rules of a mixed set are for as many prefixes as it\nsays, but none is like the next, and there are three or four for each.\n")
 	for _, l := range loads {
 		c := l.config
 		c.Keys, c.CPUs, c.Seed = keys, generator, 1
@@ -155,10 +190,10 @@ func run(args []string, out io.Writer) (err error) {
 		}
 		rate := func(s *rig.Sample) float64 { return s.Rate }
 		cpu := func(s *rig.Sample) float64 { return s.CPU }
-		for i, n := range counts {
+		for i, n := range shapes {
 			r := rig.SpreadOf(rig.Ratios(column(i, rate), column(0, rate)))
 			u := rig.SpreadOf(rig.Ratios(column(0, cpu), column(i, cpu)))
-			fmt.Fprintf(&b, "| %d | %.0f | %.2f | %.2f (%.2f–%.2f) | %.2f (%.2f–%.2f) |\n", n,
+			fmt.Fprintf(&b, "| %v | %.0f | %.2f | %.2f (%.2f–%.2f) | %.2f (%.2f–%.2f) |\n", n,
 				rig.SpreadOf(column(i, rate)).Median, rig.SpreadOf(column(i, cpu)).Median, r.Median, r.Low, r.High, u.Median, u.Low, u.High)
 		}
 	}

@@ -44,20 +44,6 @@ func (t *Table) lacks(need Mask, key []byte) Mask {
 	return need
 }
 
-// lacksKeys reports which of the needed commands the rules do not allow on some key of
-// text, of which next takes the first.
-func (t *Table) lacksKeys(need Mask, text []byte, next func([]byte) (key, rest []byte)) Mask {
-	if need &^= t.any; need == 0 {
-		return 0
-	}
-	for key, left := next(text); key != nil; key, left = next(left) {
-		if lacks := t.lacks(need, key); lacks != 0 {
-			return lacks
-		}
-	}
-	return 0
-}
-
 // run takes away what the rules of the list allow on key.
 func (t *Table) run(list []int32, need Mask, key []byte) Mask {
 	for _, i := range list {

@@ -1,0 +1,90 @@
+package cnp
+
+// together is how many keys of a request are walked side by side.
+const together = 24
+
+// walk is a key on its way down a tree.
+type walk struct {
+	key  []byte
+	done int  // how much of key is behind at
+	at   base // where to go on
+}
+
+// lacksKeys reports which of the needed commands the rules do not allow on some key of
+// text, of which next takes the first.
+//
+// The keys go down the tree together, each a step at a time, so that the processor
+// waits for the memory of all of them at once.
+func (t *Table) lacksKeys(need Mask, text []byte, next func([]byte) (key, rest []byte)) Mask {
+	if need &^= t.any; need == 0 {
+		return 0
+	}
+	if len(t.tree.places) == 0 {
+		for key, left := next(text); key != nil; key, left = next(left) {
+			if lacks := t.lacks(need, key); lacks != 0 {
+				return lacks
+			}
+		}
+		return 0
+	}
+	root := &t.tree.places[len(t.tree.places)-1]
+	var walks [together]walk
+	var live [together]uint8 // those of walks that go on
+	for text != nil {
+		n := 0
+		for n < together {
+			var key []byte
+			if key, text = next(text); key == nil {
+				text = nil
+				break
+			}
+			rest, ok := t.tree.enter(root, key)
+			switch {
+			case len(key) > keyMax:
+				return need
+			case ok && need&^root.mask == 0:
+			case !ok || root.to == none || len(rest) == 0:
+				if lacks := t.lacks(need, key); lacks != 0 {
+					return lacks
+				}
+			default:
+				w := &walks[n]
+				w.key, w.done, w.at = key, len(key)-len(rest), root.to
+				live[n] = uint8(n)
+				n++
+			}
+		}
+		for n > 0 {
+			left := 0
+			for _, i := range live[:n] {
+				w := &walks[i%together]
+				x := t.tree.cells[int(w.at)+int(w.key[w.done])]
+				if x.from == w.at {
+					w.done++
+					w.at = x.to
+					if x.to&placeBit != 0 {
+						p := &t.tree.places[x.to&^placeBit]
+						rest, ok := t.tree.enter(p, w.key[w.done:])
+						if ok && need&^p.mask == 0 {
+							continue
+						}
+						w.done, w.at = len(w.key)-len(rest), p.to
+						if !ok {
+							w.at = none
+						}
+					}
+					if w.at != none && w.done < len(w.key) {
+						live[left] = i
+						left++
+						continue
+					}
+				}
+				if lacks := t.lacks(need, w.key); lacks != 0 {
+					return lacks
+				}
+			}
+			n = left
+		}
+	}
+	return 0
+}
