@@ -88,7 +88,11 @@ func newAuthService(s *Server, set *Settings) (*authService, error) {
 	if set.UDPPort != 0 {
 		return nil, errors.New("server: expected no UDP where clients authenticate")
 	}
-	u, err := readUsers(a.file, a.sasl)
+	key, err := newLoginKey()
+	if err != nil {
+		return nil, err
+	}
+	u, err := readUsers(a.file, a.sasl, key)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +109,7 @@ func (s *Server) NewUsers() (adopt func(), err error) {
 	if s.auth == nil {
 		return nil, nil
 	}
-	u, err := readUsers(s.auth.file, s.auth.sasl)
+	u, err := readUsers(s.auth.file, s.auth.sasl, s.auth.users.Load().secret)
 	if err != nil {
 		return nil, err
 	}

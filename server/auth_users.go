@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -26,7 +28,10 @@ import (
 //
 // There is no way to tell from the time an attempt takes whether the user exists:
 // for one that does not, the passwords of one that does are checked, chosen by a
-// keyed hash of the name, and the result is thrown away.
+// keyed hash of the name, and the result is thrown away. The key is as old as the
+// process, and a user more or less changes the choice only for the names whose
+// hashes are next to its own: who does not exist is not betrayed by what changes when
+// the file is read again.
 
 // Bounds of a file of users.
 const (
@@ -42,8 +47,24 @@ const (
 // users is one reading of a file. It is immutable.
 type users struct {
 	byName map[string][]password
-	names  []string // for the choice of a stand-in
-	secret [32]byte // keys that choice, and the digests of plain passwords
+	ring   []standIn // every name, by digest
+	secret loginKey  // keys the choice of a stand-in, and the digests of plain passwords
+}
+
+// loginKey keys digests. It stays the same when the file is read again.
+type loginKey [32]byte
+
+// standIn is a user whose passwords are checked for those who do not exist and whose
+// digests are after that of the user before, and not after this one's own.
+type standIn struct {
+	digest [sha256.Size]byte
+	name   string
+}
+
+// newLoginKey draws a key.
+func newLoginKey() (k loginKey, err error) {
+	_, err = rand.Read(k[:])
+	return k, err
 }
 
 // password is one that lets a user in.
@@ -60,7 +81,7 @@ type argonHash struct {
 }
 
 // readUsers reads a file. The texts of its errors are memcached's.
-func readUsers(file string, sasl bool) (*users, error) {
+func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, authErrorf("Could not open authfile [%s] for reading, error %w", file, err)
@@ -78,10 +99,7 @@ func readUsers(file string, sasl bool) (*users, error) {
 	if n < len(text) {
 		return nil, fmt.Errorf("authfile [%s]: %w", file, err)
 	}
-	u := &users{byName: make(map[string][]password)}
-	if _, err := rand.Read(u.secret[:]); err != nil {
-		return nil, err
-	}
+	u := &users{byName: make(map[string][]password), secret: key}
 	no := 0
 	for line := range strings.Lines(string(text)) {
 		no++
@@ -92,9 +110,10 @@ func readUsers(file string, sasl bool) (*users, error) {
 			return nil, authErrorf("Authfile [%s] has a malformed entry. Should be 'user:password' (line %d: %w)", file, no, err)
 		}
 	}
-	if len(u.names) == 0 {
+	if len(u.ring) == 0 {
 		return nil, fmt.Errorf("authfile [%s]: expected at least one user, found none", file)
 	}
+	slices.SortFunc(u.ring, func(a, b standIn) int { return bytes.Compare(a.digest[:], b.digest[:]) })
 	return u, nil
 }
 
@@ -132,7 +151,7 @@ func (u *users) add(line string, sasl bool) error {
 		return err
 	}
 	if u.byName[name] == nil {
-		u.names = append(u.names, name)
+		u.ring = append(u.ring, standIn{u.digest(name), name})
 	}
 	u.byName[name] = append(u.byName[name], p)
 	return nil
@@ -171,8 +190,8 @@ func (u *users) digest(s string) (d [sha256.Size]byte) {
 // does not, they are somebody else's.
 func (u *users) find(name string) (ps []password, exists bool) {
 	d := u.digest(name) // computed for everybody
-	stand := u.names[(uint(d[0])|uint(d[1])<<8|uint(d[2])<<16)%uint(len(u.names))]
-	other := u.byName[stand]
+	i, _ := slices.BinarySearchFunc(u.ring, d[:], func(s standIn, d []byte) int { return bytes.Compare(s.digest[:], d) })
+	other := u.byName[u.ring[i%len(u.ring)].name]
 	if ps, exists = u.byName[name]; exists {
 		return ps, true
 	}

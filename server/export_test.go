@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"runtime"
 	"time"
 	"unsafe"
@@ -105,4 +106,33 @@ func FakeRecvmsg(control []byte, flags int) (restore func()) {
 		return n, copy(oob, control), flags, from, err
 	}
 	return func() { recvmsg = real }
+}
+
+// Users is one reading of a file of users.
+type Users struct{ u *users }
+
+// ReadUsers reads a file as -Y does; key makes the choice of stand-ins.
+func ReadUsers(file string, key [32]byte) (*Users, error) {
+	u, err := readUsers(file, false, key)
+	return &Users{u}, err
+}
+
+// Verify is what a verifier asks.
+func (u *Users) Verify(name, secret string) bool { return u.u.verify(name, secret) }
+
+// Work is what Verify does for a name, whatever the password: each check that it makes,
+// with all that makes it long or short.
+func (u *Users) Work(name string) (checks []string, exists bool) {
+	ps, exists := u.u.find(name)
+	for _, p := range ps {
+		switch {
+		case p.bcrypt != nil:
+			checks = append(checks, "bcrypt "+string(p.bcrypt[:6]))
+		case p.argon != nil:
+			checks = append(checks, fmt.Sprint("argon2id ", p.argon.memory, p.argon.time, p.argon.lanes, len(p.argon.salt), len(p.argon.hash)))
+		default:
+			checks = append(checks, "plain")
+		}
+	}
+	return checks, exists
 }

@@ -1,0 +1,116 @@
+package server_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+
+	"sememcached/server"
+)
+
+// hashes are entries of a file of users whose password is "right".
+func hashes(t *testing.T) (plain, crypt, argon string) {
+	t.Helper()
+	b, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	salt := []byte("0123456789abcdef")
+	b64 := base64.RawStdEncoding.EncodeToString
+	key := argon2.IDKey([]byte("right"), salt, 1, 64, 1, 32)
+	return "right", string(b), fmt.Sprintf("$argon2id$v=19$m=64,t=1,p=1$%s$%s", b64(salt), b64(key))
+}
+
+func readUsersText(t *testing.T, text string) *server.Users {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u, err := server.ReadUsers(file, [32]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// TestUnknownUserWork: for a user who does not exist exactly the work is done that
+// is done for one who does: the checks, their number and their parameters. It is the
+// same work each time, and every kind of user has its share of the unknown ones.
+func TestUnknownUserWork(t *testing.T) {
+	plain, crypt, argon := hashes(t)
+	lines := map[string][]string{
+		"p": {plain}, "b": {crypt}, "a": {argon}, "pp": {plain, "other"}, "ba": {crypt, argon}, "bbb": {crypt, crypt, crypt},
+	}
+	var text strings.Builder
+	works := map[string]int{} // what is done for those who exist
+	for kind, passwords := range lines {
+		for i := range 20 {
+			for _, p := range passwords {
+				fmt.Fprintf(&text, "%s%d:%s\n", kind, i, p)
+			}
+		}
+	}
+	u := readUsersText(t, text.String())
+	for kind := range lines {
+		checks, exists := u.Work(kind + "7")
+		if !exists || len(checks) != len(lines[kind]) {
+			t.Errorf("%s7: %v, %v", kind, checks, exists)
+		}
+		works[fmt.Sprint(checks)] = 0
+		if !u.Verify(kind+"7", "right") || u.Verify(kind+"7", "wrong") {
+			t.Errorf("%s7: a right password is refused, or a wrong one taken", kind)
+		}
+	}
+	for i := range 3000 {
+		name := fmt.Sprint("nobody", i)
+		checks, exists := u.Work(name)
+		again, _ := u.Work(name)
+		if _, known := works[fmt.Sprint(checks)]; exists || !known || !slices.Equal(checks, again) {
+			t.Fatalf("%s: %v, then %v, exists %v", name, checks, again, exists)
+		}
+		works[fmt.Sprint(checks)]++
+	}
+	for work, n := range works {
+		if n < 3000/len(works)/4 {
+			t.Errorf("%d of 3000 unknown users cost %s, expected a share of about %d", n, work, 3000/len(works))
+		}
+	}
+	// The password of the stand-in lets nobody in.
+	for i := range 50 {
+		if u.Verify(fmt.Sprint("nobody", i), "right") {
+			t.Fatalf("nobody%d is let in", i)
+		}
+	}
+}
+
+// TestUnknownUserStays: when a user is added, what is done for those who do not exist
+// changes for few of them: it must not be a sign of not existing.
+func TestUnknownUserStays(t *testing.T) {
+	plain, crypt, _ := hashes(t)
+	var text strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&text, "p%d:%s\nb%d:%s\n", i, plain, i, crypt)
+	}
+	before := readUsersText(t, text.String())
+	after := readUsersText(t, text.String()+"new:"+crypt+"\n")
+	changed := 0
+	for i := range 2000 {
+		name := fmt.Sprint("nobody", i)
+		a, _ := before.Work(name)
+		b, _ := after.Work(name)
+		if !slices.Equal(a, b) {
+			changed++
+		}
+	}
+	if changed > 100 { // about 5 are expected
+		t.Errorf("one user more changes the work for %d of 2000 unknown ones", changed)
+	}
+}
