@@ -138,6 +138,9 @@ func (r *Result) Rate() float64 { return float64(r.Requests) / r.Elapsed.Seconds
 // KeyRate is keys per second.
 func (r *Result) KeyRate() float64 { return float64(r.Keys) / r.Elapsed.Seconds() }
 
+// ErrNothing says that no request was answered in the time of a run.
+var ErrNothing = errors.New("load: nothing was answered")
+
 // Err is nil when every reply was of a kind that the load expects.
 func (r *Result) Err() error {
 	switch {
@@ -146,7 +149,7 @@ func (r *Result) Err() error {
 	case r.Errors > 0:
 		return fmt.Errorf("load: %d error replies; the first: %q", r.Errors, r.Example)
 	case r.Requests == 0:
-		return errors.New("load: nothing was answered")
+		return ErrNothing
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -85,22 +86,14 @@ func measure(s *Server, g *load.Generator, o Options) (Sample, error) {
 			return fail(err)
 		}
 	}
-	before, err := UsageOf(s.PID)
+	r, u, err := observe(s, g, o.Time)
+	// A short time may pass without an answer on a machine that has other things to do.
+	for d := 2 * o.Time; errors.Is(err, load.ErrNothing) && d < longest; d *= 2 {
+		r, u, err = observe(s, g, d)
+	}
 	if err != nil {
 		return fail(err)
 	}
-	r, err := g.Run(o.Time)
-	if err != nil {
-		return fail(err)
-	}
-	after, err := UsageOf(s.PID)
-	if err != nil {
-		return fail(err)
-	}
-	if err := r.Err(); err != nil {
-		return fail(err)
-	}
-	u := after.Since(before)
 	n := float64(r.Requests)
 	out := Sample{
 		Rate: r.Rate(), KeyRate: r.KeyRate(),
@@ -114,6 +107,26 @@ func measure(s *Server, g *load.Generator, o Options) (Sample, error) {
 		out.HitRatio = float64(r.Hits) / float64(r.Hits+r.Misses)
 	}
 	return out, nil
+}
+
+// longest bounds how long something is measured that does not happen.
+const longest = 10 * time.Second
+
+// observe runs the load and says what the server used for it.
+func observe(s *Server, g *load.Generator, d time.Duration) (load.Result, Usage, error) {
+	before, err := UsageOf(s.PID)
+	if err != nil {
+		return load.Result{}, Usage{}, err
+	}
+	r, err := g.Run(d)
+	if err != nil {
+		return load.Result{}, Usage{}, err
+	}
+	after, err := UsageOf(s.PID)
+	if err != nil {
+		return load.Result{}, Usage{}, err
+	}
+	return r, after.Since(before), r.Err()
 }
 
 // Fill stores every key of the load c once.
