@@ -67,12 +67,15 @@ func raiseCores() error {
 
 // lockMemory is -k. Go's runtime reserves address space as it grows, and a limit
 // on locked memory would end the process then: memory is locked only where there
-// is none. As in memcached a failure is a warning.
+// is none, or none that counts for the process (CAP_IPC_LOCK, which a change of user
+// takes away). As in memcached a failure is a warning.
 func lockMemory(log *slog.Logger) {
 	var l unix.Rlimit
 	err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &l)
 	if err == nil && l.Cur != unix.RLIM_INFINITY {
-		err = unix.EPERM
+		if caps, e := permitted(); e != nil || caps&(1<<unix.CAP_IPC_LOCK) == 0 {
+			err = unix.EPERM
+		}
 	}
 	if err == nil {
 		// Pages are locked when they are touched: item memory is not filled at start.

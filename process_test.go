@@ -75,16 +75,31 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := filepath.Join(t.TempDir(), "ports")
-	p := &process{t: t, stderr: &lockedBuffer{}, done: make(chan error, 1)}
-	p.cmd = exec.Command(bin, append([]string{"-l", "127.0.0.1", "-p", "-1"}, args...)...)
-	p.cmd.Env = append(os.Environ(), "MEMCACHED_PORT_FILENAME="+ports)
-	p.cmd.Stderr = p.stderr
-	if err := p.cmd.Start(); err != nil {
+	return launch(t, exec.Command(bin, args...))
+}
+
+// launch runs a server, ours or memcached, on an ephemeral port and waits until it
+// listens. Of cmd.Env what is more than the test's own environment is given.
+func launch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ports")
+	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.done <- p.cmd.Wait() }()
-	t.Cleanup(func() { p.cmd.Process.Kill() })
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil { // some servers write as another user
+		t.Fatal(err)
+	}
+	ports := filepath.Join(dir, "ports")
+	p := &process{t: t, cmd: cmd, stderr: &lockedBuffer{}, done: make(chan error, 1)}
+	cmd.Args = append(cmd.Args, "-l", "127.0.0.1", "-p", "-1")
+	cmd.Env = append(append(os.Environ(), cmd.Env...), "MEMCACHED_PORT_FILENAME="+ports)
+	cmd.Stderr = p.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.done <- cmd.Wait() }()
+	t.Cleanup(func() { cmd.Process.Kill() })
 	waitFor(t, "the port file", func() bool {
 		b, err := os.ReadFile(ports)
 		port, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "TCP INET: ")

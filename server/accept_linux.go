@@ -88,14 +88,17 @@ func (a *acceptor) serve() {
 	}
 }
 
-// accept takes connections from one listener until there are none.
+// accept takes connections from one listener, at which somebody waits, until there are
+// none.
 func (a *acceptor) accept(l *listener) {
-	for range 64 {
+	for i := range 64 {
 		if a.waiting {
 			return
 		}
 		if a.srv.set.WaitAtMaxConns && a.srv.conns.Load() >= int64(a.srv.set.MaxConns) {
-			a.wait()
+			if i == 0 { // later it is not known whether anybody waits: epoll will tell
+				a.wait()
+			}
 			return
 		}
 		fd, sa, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)

@@ -26,7 +26,7 @@ func (l *loop) sweep() {
 	l.sweepAt = now + sweepEvery
 	limit := uint32(l.srv.set.IdleTimeout)
 	for _, c := range l.slots.conns {
-		if c == nil || c.unix || c.udp != nil || c.phase != phaseCommand || c.parked || c.blocked || c.queued {
+		if c == nil || c.unix || c.udp != nil || c.phase != phaseCommand || c.parked || c.blocked || c.queued || c.awaitsData() {
 			continue
 		}
 		if now > c.lastCmd && now-c.lastCmd > limit {
@@ -35,4 +35,14 @@ func (l *loop) sweep() {
 			l.close(c)
 		}
 	}
+}
+
+// binaryHeader is the length of a request's header in the binary protocol.
+const binaryHeader = 24
+
+// awaitsData says that a request has begun of which the data block, or in the binary
+// protocol anything after the header, is not complete. A line without its end is not
+// yet a request.
+func (c *conn) awaitsData() bool {
+	return c.need > 0 && c.scanned == 0 && (c.dialect != speaksBinary || c.need > binaryHeader)
 }
