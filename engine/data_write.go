@@ -26,7 +26,8 @@ type rewriting struct {
 // The log is written anew when it is longer than twice what is live and some
 // more, as much as rewritePace times what changes.
 const (
-	logSlack    = 64 << 20
+	minSlack    = 1 << 20
+	maxSlack    = 64 << 20
 	rewritePace = 3
 	rewriteStep = 256 << 10 // at least
 )

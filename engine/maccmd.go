@@ -233,11 +233,13 @@ func (e *Secured) relabel(w *Worker, c *Call) Status {
 
 // relabelItem stores a copy of it under another label: same value, flags,
 // exptime, store time, instance and marks, a new cas. The store does not evict
-// it meanwhile, being what was found last. The shard is locked.
+// it meanwhile, being what was found last. The shard is locked. An item that came
+// in the second of its label's flush is dated after it; under a label that was not
+// flushed then, that would be ahead of the clock, and of the next flush.
 func (e *Secured) relabelItem(w *Worker, c *Call, sh *storage.Shard, it storage.Item, label avc.SID) Status {
 	spec := storage.Spec{
 		Key: c.Key, Instance: it.Instance(), Label: uint32(label), Flags: it.Flags(), Exptime: it.Exptime(),
-		NValue: len(it.Value()), Now: it.StoreTime(), BinaryKey: it.BinaryKey(),
+		NValue: len(it.Value()), Now: min(it.StoreTime(), w.now), BinaryKey: it.BinaryKey(),
 	}
 	h := e.hash(c)
 	n, err := sh.Alloc(h, &spec)

@@ -119,6 +119,31 @@ func TestRelabelKeepsMarks(t *testing.T) {
 	}
 }
 
+// TestFlushAfterRelabel: of two flushes in one second the later one covers an item
+// that came between them and was given a label that the first one did not flush.
+func TestFlushAfterRelabel(t *testing.T) {
+	eng, _, _ := (&scripted{access: all}).setup(mac.Config{}).open(t)
+	d := enginetest.NewDriver(t, eng, &mac.Peer{FD: -1})
+	defer d.Close()
+	flush := func() {
+		t.Helper()
+		d.Call(engine.OpFlush, "")
+		if st := d.Run(eng.Flush); st != engine.OK {
+			t.Fatalf("flush: %d", st)
+		}
+	}
+	d.Store(engine.OpSet, "k", "v")
+	flush()
+	d.Store(engine.OpSet, "k", "v")
+	if st := relabel(eng, d, "k", sessionContext); st != engine.OK {
+		t.Fatalf("relabel: %d", st)
+	}
+	flush()
+	if v, _, ok := d.Value("k"); ok {
+		t.Errorf("expected the flush to cover it, found %q", v)
+	}
+}
+
 // TestPermissiveAuditsTheSame: what only something other than an access vector
 // refuses is let pass in permissive mode, and logged as it is logged when
 // enforcing.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"sememcached/avc"
@@ -49,7 +50,8 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 			}
 			w.cfg.Log.Warn("warm restart: the items of the file are not used, starting empty", "error", err)
 		}
-		if err := os.Remove(cfg.Path); err != nil {
+		// Gone for good, or a power failure would bring back what has changed since.
+		if err := errors.Join(os.Remove(cfg.Path), disk.SyncDir(filepath.Dir(cfg.Path))); err != nil {
 			return nil, err
 		}
 	case !errors.Is(err, fs.ErrNotExist):
@@ -145,7 +147,7 @@ func (w *Warm) Close() (err error) {
 	if err := f.Close(true); err != nil {
 		return w.failed(errors.Join(err, os.Remove(tmp)))
 	}
-	if err := os.Rename(tmp, w.cfg.Path); err != nil {
+	if err := errors.Join(os.Rename(tmp, w.cfg.Path), disk.SyncDir(filepath.Dir(tmp))); err != nil {
 		return w.failed(err)
 	}
 	w.cfg.Log.Info("warm restart: written", "file", w.cfg.Path, "items", d.n.records.Load(), "seconds", fmt.Sprintf("%.3f", time.Since(began).Seconds()))

@@ -12,7 +12,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	server := buildServer(t)
+	server := crashing.BuildServer(t)
 	for _, c := range []struct{ sync, load string }{{"always", "eager"}, {"always", "lazy"}, {"interval", "eager"}, {"interval", "lazy"}} {
 		t.Run(c.sync+"/"+c.load, func(t *testing.T) {
 			t.Parallel()

@@ -11,4 +11,26 @@
 //	                 interval and a bound before the kill
 //
 // and with its flags, its time to live, and its tenant's label.
+//
+// # Power failures
+//
+// After a kill the system still has what was written; after a power failure it may have
+// lost whatever was not synced, in any order. Power records, by strace, what a
+// server does to its file and to the directory, and when it answers, while a script stores,
+// counts, touches, relabels, deletes and flushes over several connections, with an end and a
+// second start in between. Then it looks, at every sync of that trace, at states in which a disk
+// may be left: the file as synced last, with any of the pages that were written since, or
+// older contents of them, some torn in their sectors, with the old length or the
+// new one; and the directory with the first so many of its changes. Little is tried in
+// all combinations, much at random, from a seed.
+//
+// Each of these files must open, pass the checks of bbolt and our own, and have every key in a state that
+// it had, not older than what had been answered and has to be remembered:
+//
+//	always    everything that was answered
+//	interval  what was answered when the commit before the last one had ended
+//	warm      the file of -e is whole, or not there; and not there, once a server that has
+//	          loaded it has answered anything
+//
+// Some are written to, and looked at again; some are served by a server.
 package crashing

@@ -11,30 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sememcached/bench/crashing"
 )
-
-// buildServer builds the program once for a test.
-func buildServer(t *testing.T) string {
-	t.Helper()
-	server := filepath.Join(t.TempDir(), "sememcached")
-	if out, err := exec.Command("go", "build", "-trimpath", "-o", server, "sememcached").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return server
-}
-
-func needTool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed (make deps-test installs it)", name)
-	}
-	t.Skipf("%s is not installed (make deps-test installs it)", name)
-	return ""
-}
 
 // victim is a server that something happens to.
 type victim struct {
@@ -169,8 +148,8 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	strace := needTool(t, "strace")
-	server := buildServer(t)
+	strace := crashing.NeedTool(t, "strace")
+	server := crashing.BuildServer(t)
 	for _, what := range []struct{ calls, errno string }{{"pwrite64", "EIO"}, {"fdatasync", "EIO"}, {"ftruncate,fsync", "EIO"}, {"pwrite64", "ENOSPC"}} {
 		t.Run(what.calls+"/"+what.errno, func(t *testing.T) {
 			t.Parallel()
@@ -255,7 +234,7 @@ func TestDiskFull(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	server := buildServer(t)
+	server := crashing.BuildServer(t)
 	fill := func(t *testing.T, wrap []string, data, sync string, items int) {
 		v, up := startVictim(t, wrap, server, data, "--sync", sync, "--sync-interval", "10ms", "-m", "64")
 		if !up {
@@ -314,7 +293,7 @@ func TestDiskFull(t *testing.T) {
 			fill(t, nil, filepath.Join(dir, "data"), sync, 200)
 		})
 		t.Run("fsize/"+sync, func(t *testing.T) {
-			fill(t, []string{needTool(t, "prlimit"), "--fsize=20000000"}, filepath.Join(t.TempDir(), "data"), sync, 500) // it grows by 16 MiB
+			fill(t, []string{crashing.NeedTool(t, "prlimit"), "--fsize=20000000"}, filepath.Join(t.TempDir(), "data"), sync, 500) // it grows by 16 MiB
 		})
 	}
 }

@@ -14,6 +14,7 @@ type state struct {
 	value  string
 	flags  uint32
 	ttl    bool
+	label  string // what it was found with
 	// acked is when the command that made it was answered; zero: never.
 	acked time.Time
 }
@@ -124,7 +125,12 @@ func (h *history) command(rng *rand.Rand) op {
 	} else {
 		s.value = value(rng, h.key, h.next)
 	}
-	return op{fmt.Sprintf("set %s %d %d %d\r\n%s\r\n", h.key, s.flags, ttlOf(s.ttl), len(s.value), s.value), s, "STORED", false}
+	return op{h.set(&s), s, "STORED", false}
+}
+
+// set is the command that makes a state.
+func (h *history) set(s *state) string {
+	return fmt.Sprintf("set %s %d %d %d\r\n%s\r\n", h.key, s.flags, ttlOf(s.ttl), len(s.value), s.value)
 }
 
 func ttlOf(on bool) int {

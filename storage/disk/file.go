@@ -152,7 +152,7 @@ func create(path string, o *Options) (err error) {
 	if err := os.Link(name, path); err != nil { // unlike rename, not over another server's
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 // found fills an empty database.
@@ -173,7 +173,8 @@ func found(tx *bbolt.Tx, format uint32, zero int64) error {
 	)
 }
 
-func syncDir(dir string) error {
+// SyncDir returns when the names in a directory are on the disk as they are now.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -188,5 +188,5 @@ func WriteFile(path string, replace bool, write func(w io.Writer) error) (err er
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
