@@ -64,8 +64,9 @@ const (
 func (s *Store) Balance(now uint32) (more bool) {
 	sh := s.shards[s.balanceTurn.Add(1)%uint32(len(s.shards))]
 	sh.lock()
-	defer sh.unlock()
 	s.drain(sh, now)
+	sh.unlock()
+	s.trim()
 	d := &s.drainer
 	return !s.cfg.NoEvict && (d.busy.Load() || s.pool.excess.Load() > 0)
 }
@@ -264,8 +265,7 @@ func (s *Store) choosePage(c *class) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	page := uint32(0)
-	for i := range s.owner {
-		n := uint32(i)
+	for n := range s.pool.used() {
 		if s.owner[n].Load() == uint32(c.id)+1 && (page == 0 || s.pages[n].live < s.pages[page].live) {
 			page = n
 		}

@@ -55,3 +55,6 @@ func wantHugePages(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
 
 // populate takes the memory of b from the system before it is touched. Advisory.
 func populate(b []byte) { _ = unix.Madvise(b, unix.MADV_POPULATE_WRITE) }
+
+// refuseHugePages is the inverse of wantHugePages.
+func refuseHugePages(b []byte) { _ = unix.Madvise(b, unix.MADV_NOHUGEPAGE) }

@@ -19,4 +19,6 @@ func release([]byte) error { return nil }
 
 func wantHugePages([]byte) {}
 
+func refuseHugePages([]byte) {}
+
 func populate([]byte) {}

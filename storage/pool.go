@@ -15,7 +15,7 @@ type pool struct {
 	a        *arena
 	pageArea int64        // bytes
 	excess   atomic.Int64 // bytes by which the limit is exceeded, 0 if it is not
-	waste    atomic.Int32 // len(cooling): memory to give back when no shard is locked
+	waste    atomic.Int32 // len(cooling) + len(coolRuns): memory to give back when no shard is locked
 	scarce   atomic.Bool  // three quarters of the limit are mapped
 
 	helpers sync.WaitGroup
@@ -37,11 +37,15 @@ type pool struct {
 	holes []extent
 	// Freed runs that are still mapped, the last freed last.
 	warm     []extent
-	runBytes int64 // bytes of runs in use
+	coolRuns []extent // unused runs whose memory is going back, and not counted
+	runBytes int64    // bytes of runs in use
 }
 
 // extent is a part of the run area, in grains.
 type extent struct{ at, n uint32 }
+
+// commitStep is how many bytes behind a run are made writable with it.
+const commitStep = 64 << 20
 
 // maxWarm bounds the runs that stay mapped for reuse.
 const maxWarm = 16
@@ -64,16 +68,20 @@ func (p *pool) takePage(over int64) (page uint32, ok bool) {
 	case c > 0:
 		page = p.cooling[c-1]
 		p.cooling = p.cooling[:c-1]
-		p.waste.Store(int32(c - 1))
+		p.noteWaste()
 	case n > 0:
 		page = p.cold[n-1]
 		p.cold = p.cold[:n-1]
 	case int64(p.fresh+1)*pageSize <= p.pageArea:
 		page = p.fresh
 		if page >= p.usable {
-			if commit(p.hugePage(page)) != nil {
+			// Whoever touches it first may hold locks, and to clear a huge page takes half a
+			// millisecond.
+			mem := p.hugePage(page)
+			if commit(mem) != nil {
 				return 0, false
 			}
+			refuseHugePages(mem)
 			p.usable = page + hugePages
 		}
 		p.fresh++
@@ -92,15 +100,28 @@ func (p *pool) hugePage(lo uint32) []byte {
 	return p.a.mem[int64(lo)*pageSize : min(int64(lo+hugePages)*pageSize, p.pageArea)]
 }
 
+// used returns the number of the first page that was never used.
+func (p *pool) used() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fresh
+}
+
 // readyNext makes another goroutine get the next huge page from the system: to clear 2 MiB takes
-// longer than a lock may be held. Who comes before it is ready takes it as it is.
+// longer than a lock may be held. Who comes before it is ready takes small pages.
 func (p *pool) readyNext() {
 	lo := p.usable
 	if p.readying || p.fresh != lo || int64(lo+hugePages)*pageSize > p.pageArea || p.mapped+pageSize+hugePage > p.limit {
 		return
 	}
 	p.readying = true
+	given := func(n uint32) bool { return slices.Contains(p.cold, n) || slices.Contains(p.cooling, n) }
+	before := lo > hugePages && !given(lo-2) && !given(lo-1)
 	p.helpers.Go(func() {
+		if before {
+			wantHugePages(p.hugePage(lo - hugePages)) // it was refused if it was not ready in time
+			populate(p.hugePage(lo - hugePages))
+		}
 		mem := p.hugePage(lo)
 		ok := commit(mem) == nil
 		if ok {
@@ -138,13 +159,30 @@ func (p *pool) fits(n int64) bool {
 // that may interrupt other processors.
 func (p *pool) dropPage(n uint32) {
 	p.cooling = append(p.cooling, n)
-	p.waste.Store(int32(len(p.cooling)))
+	p.noteWaste()
 	p.count(-pageSize)
 }
 
-// trim gives the memory of one page back to the system. No shard may be locked.
+func (p *pool) noteWaste() { p.waste.Store(int32(len(p.cooling) + len(p.coolRuns))) }
+
+// trim gives the memory of one page or run back to the system. No shard may be locked.
+//
+// What is discarded is in no list meanwhile, so that nobody takes it. A page that is used again is
+// touched first under a lock: it is taken from the system in small pages then, because to clear a huge one
+// takes half a millisecond.
 func (p *pool) trim() {
 	p.mu.Lock()
+	if last := len(p.coolRuns) - 1; last >= 0 {
+		e := p.coolRuns[last]
+		p.coolRuns = p.coolRuns[:last]
+		p.noteWaste()
+		p.mu.Unlock()
+		discard(p.run(e))
+		p.mu.Lock()
+		p.addHole(e)
+		p.mu.Unlock()
+		return
+	}
 	last := len(p.cooling) - 1
 	if last < 0 {
 		p.mu.Unlock()
@@ -152,9 +190,10 @@ func (p *pool) trim() {
 	}
 	n := p.cooling[last]
 	p.cooling = p.cooling[:last]
-	p.waste.Store(int32(last))
+	p.noteWaste()
 	p.mu.Unlock()
-	discard(p.page(n)) // it is in no list: nobody takes it meanwhile
+	refuseHugePages(p.page(n))
+	discard(p.page(n))
 	p.mu.Lock()
 	p.cold = append(p.cold, n)
 	p.mu.Unlock()
@@ -207,10 +246,12 @@ func (p *pool) takeRun(size int, over int64) (ref uint32) {
 			}
 			at := e.at
 			if end := p.pageArea + int64(at+n)*grain; end > p.committed {
-				if commit(p.a.mem[p.committed:end]) != nil {
+				// A step ahead: the call waits for page faults of others.
+				ahead := min(end+commitStep, int64(len(p.a.mem)))
+				if commit(p.a.mem[p.committed:ahead]) != nil {
 					return 0
 				}
-				p.committed = end
+				p.committed = ahead
 			}
 			e.at += n
 			e.n -= n
@@ -221,11 +262,25 @@ func (p *pool) takeRun(size int, over int64) (ref uint32) {
 			p.runBytes += int64(n) * grain
 			return p.runRef(at)
 		}
-		if len(p.warm) == 0 {
+		switch c := len(p.coolRuns); {
+		case len(p.warm) > 0:
+			p.dropWarm(0)
+		case c > 0: // addresses are short: not to be had without a system call
+			e := p.coolRuns[c-1]
+			p.coolRuns = p.coolRuns[:c-1]
+			p.noteWaste()
+			discard(p.run(e))
+			p.addHole(e)
+		default:
 			return 0
 		}
-		p.dropWarm(0)
 	}
+}
+
+// run returns the memory of a run.
+func (p *pool) run(e extent) []byte {
+	at := p.pageArea + int64(e.at)*grain
+	return p.a.mem[at : at+int64(e.n)*grain]
 }
 
 // short reports whether classes should share pages rather than take new ones.
@@ -252,13 +307,17 @@ func (p *pool) giveRun(ref uint32, size int) {
 	}
 }
 
-// dropWarm gives the memory of warm[i] back and makes it a hole.
+// dropWarm counts warm[i] as given back; trim gives it back and makes it a hole.
 func (p *pool) dropWarm(i int) {
 	e := p.warm[i]
 	p.warm = slices.Delete(p.warm, i, i+1)
-	at := p.pageArea + int64(e.at)*grain
-	discard(p.a.mem[at : at+int64(e.n)*grain])
+	p.coolRuns = append(p.coolRuns, e)
+	p.noteWaste()
 	p.count(-int64(e.n) * grain)
+}
+
+// addHole makes a run free for anybody.
+func (p *pool) addHole(e extent) {
 	j, _ := slices.BinarySearchFunc(p.holes, e.at, func(h extent, at uint32) int {
 		return int(int64(h.at) - int64(at))
 	})

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"sync"
-	"time"
 
 	"github.com/google/btree"
 )
@@ -20,8 +19,6 @@ type Shard struct {
 	probe  position
 	queues []queue // by class; the last is that of runs
 	ghost  ghost
-	since  time.Duration // thread and its time when the lock was taken, with the invariants tag
-	thread int
 	keep   uint32 // what Find returned last; Alloc does not evict it
 	deltas [labelDeltas]delta
 	stats  shardStats
@@ -30,6 +27,8 @@ type Shard struct {
 	pins   map[uint32]uint32 // pins of an item, by ref
 
 	journal *shardJournal // nil: nobody writes down what changes
+
+	since threadState // of the thread that took the lock, with the invariants tag
 }
 
 // Unlock unlocks the shard. Items that were found become invalid.
@@ -39,7 +38,12 @@ func (sh *Shard) Unlock() {
 		l.settle(sh)
 	}
 	sh.unlock()
-	if s := sh.s; s.retired.waste.Load() != 0 {
+	sh.s.trim()
+}
+
+// trim gives some memory back to the system, if there is any to give. No shard may be locked.
+func (s *Store) trim() {
+	if s.retired.waste.Load() != 0 {
 		s.retired.trim()
 	} else if s.pool.waste.Load() != 0 {
 		s.pool.trim()
