@@ -66,6 +66,7 @@ race: deps ## run the tests under the race detector
 lint: deps ## formatting, vet and static analysis
 	@out=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags invariants ./storage
 	$(GO) run $(STATICCHECK) -checks all,-ST1003 ./...
 
 # go test calls it a failure, "context deadline exceeded" without an input, when the time is up in the
@@ -135,7 +136,19 @@ bench-kernel: deps-test ## what a real kernel's decisions cost, in the VM (5 min
 policy-long: deps-test ## Debian's policies at every version, 200,000 questions each (20 minutes)
 	$(GO) test -count=1 -timeout 1h -v ./policy -run '^Test(DebianRoundTrip|DebianAgainstSepol)$$' -everyversion -queries 200000
 
-soak: build policy-long ## the long runs (hours); logs go to bench/runs
+# A build that times the locks of the store; fails if one was held for more than 200 µs of the processor,
+# the noise of the machine aside, which STORAGE_HOLDS=0 does not allow for.
+.PHONY: stall
+STALL_ITEMS ?= 5000000
+stall: deps ## how long locks are held, by phase, with 5M items (minutes); its log goes to bench/runs
+	@log=bench/runs/stall-$$(date -u +%Y%m%d-%H%M%S)-$$(git rev-parse --short=12 HEAD).log; \
+	{ echo "command   make stall STALL_ITEMS=$(STALL_ITEMS)"; \
+	  echo "commit    $$(git rev-parse --short=12 HEAD)$$(git diff --quiet HEAD || echo +), $$($(GO) env GOVERSION), $$(nproc) processors"; \
+	  echo "start     $$(date -u +%Y-%m-%dT%H:%M:%SZ)"; } >$$log; \
+	STORAGE_ITEMS=$(STALL_ITEMS) $(GO) test -tags invariants -count=1 -timeout 1h -v -run '^TestHolds$$' ./storage >>$$log 2>&1; rc=$$?; \
+	cat $$log; exit $$rc
+
+soak: build policy-long stall ## the long runs (hours); logs go to bench/runs
 	$(GO) run ./bench/soak
 	$(GO) run ./bench/crash -rounds 300 -log bench/runs/crash.log
 	$(GO) run ./bench/differential

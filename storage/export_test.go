@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -55,4 +57,31 @@ func (it Item) Layout() string {
 		at += part.n
 	}
 	return b.String()
+}
+
+var timedSum atomic.Uint64 // keeps the compiler from leaving the calculation out
+
+// TimeNothing times sections without any lock in which a thread only calculates, until stop, as holds are
+// timed. It returns how many there were, how many of them took bound or longer, which must be one of
+// HoldBounds, and the longest.
+func TimeNothing(stop *atomic.Bool, bound time.Duration) (sections, long uint64, most time.Duration) {
+	var h holds
+	sum := uint64(0)
+	for !stop.Load() {
+		since := threadTime()
+		for i := range uint64(5000) {
+			sum += sum*31 + i
+		}
+		h.add(&since)
+		time.Sleep(50 * time.Microsecond)
+	}
+	for i := range h.cpu {
+		n := h.cpu[i].Load()
+		sections += n
+		if i > 0 && HoldBounds[i-1] >= bound {
+			long += n
+		}
+	}
+	timedSum.Store(sum)
+	return sections, long, time.Duration(h.mostCPU.Load())
 }

@@ -14,12 +14,11 @@ import (
 // where two threads share a processor, the holder of a lock may be stopped for milliseconds. Interrupts
 // and, in a virtual machine, what its host takes are in both.
 type Holds struct {
-	CPU, Wall       [len(HoldBounds) + 1]uint64 // holds of less than the bound of the same index and not of the one before
-	MostCPU         time.Duration
-	MostWall        time.Duration
-	Switched        uint64        // holds during which the processor was taken away; they are in Wall only
-	MostCPUSwitched time.Duration // the longest of them; MostCPU is that of the others
-	Moved           uint64        // holds whose goroutine changed its thread meanwhile; they are in Wall only
+	CPU, Wall [len(HoldBounds) + 1]uint64 // holds of less than the bound of the same index and not of the one before
+	MostCPU   time.Duration
+	MostWall  time.Duration
+	Switched  uint64 // holds during which the processor was taken away; they are in Wall only
+	Moved     uint64 // holds whose goroutine changed its thread meanwhile; they are in Wall only
 }
 
 // HoldBounds are the bounds of the counters in [Holds].
@@ -32,9 +31,9 @@ var HoldBounds = [...]time.Duration{
 
 // holds are the counters behind Holds.
 type holds struct {
-	cpu, wall                   [len(HoldBounds) + 1]atomic.Uint64
-	mostCPU, mostWall, mostAway atomic.Int64
-	switched, moved             atomic.Uint64
+	cpu, wall         [len(HoldBounds) + 1]atomic.Uint64
+	mostCPU, mostWall atomic.Int64
+	switched, moved   atomic.Uint64
 }
 
 // Holds returns how long locks were held since the last call; zeros without the invariants tag.
@@ -44,7 +43,7 @@ func (s *Store) Holds() (h Holds) {
 		h.CPU[i], h.Wall[i] = c.cpu[i].Swap(0), c.wall[i].Swap(0)
 	}
 	h.MostCPU, h.MostWall = time.Duration(c.mostCPU.Swap(0)), time.Duration(c.mostWall.Swap(0))
-	h.Switched, h.MostCPUSwitched, h.Moved = c.switched.Swap(0), time.Duration(c.mostAway.Swap(0)), c.moved.Swap(0)
+	h.Switched, h.Moved = c.switched.Swap(0), c.moved.Swap(0)
 	return h
 }
 
@@ -111,7 +110,6 @@ func (h *holds) add(since *threadState) {
 	cpu := min(now.cpu-since.cpu, wall)
 	if now.switches != since.switches || wall-cpu > maxAway {
 		h.switched.Add(1)
-		atLeast(&h.mostAway, cpu)
 		return
 	}
 	h.cpu[holdIndex(cpu)].Add(1)

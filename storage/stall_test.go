@@ -108,7 +108,7 @@ type stallRun struct {
 	t       *testing.T
 	s       *storage.Store
 	n       int
-	allowed int // holds above the bound; negative: one in 100,000
+	allowed int // holds above the bound; negative: one in 50,000, or two
 	now     atomic.Uint32
 }
 
@@ -208,7 +208,17 @@ func (r *stallRun) crawl() {
 // phase runs fn and shows and judges the holds meanwhile.
 func (r *stallRun) phase(name string, fn func()) {
 	start := time.Now()
+	var done atomic.Bool
+	var sections, none uint64
+	var mostNone time.Duration
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		runtime.LockOSThread()
+		sections, none, mostNone = storage.TimeNothing(&done, stallBound)
+	})
 	fn()
+	done.Store(true)
+	wg.Wait()
 	h := r.s.Holds()
 	var b strings.Builder
 	total, long := uint64(0), uint64(0)
@@ -234,11 +244,11 @@ func (r *stallRun) phase(name string, fn func()) {
 			long += n
 		}
 	}
-	r.t.Logf("%-20s %d holds in %v; %d above %v; the processor was taken away in %d, which used up to %v; %d moved%s",
-		name, total, time.Since(start).Round(time.Millisecond), long, stallBound, h.Switched, h.MostCPUSwitched, h.Moved, b.String())
+	r.t.Logf("%s: %d holds in %v, %d above %v%s\n    the processor was taken away in %d more; %d goroutines moved\n    beside it %d of %d calculations without a lock took more than %v, %v at most",
+		name, total, time.Since(start).Round(time.Millisecond), long, stallBound, b.String(), h.Switched, h.Moved, none, sections, stallBound, mostNone)
 	allowed := uint64(r.allowed)
 	if r.allowed < 0 {
-		allowed = total / 100_000
+		allowed = max(2, total/50_000)
 	}
 	if long > allowed {
 		r.t.Errorf("%s: %d of %d holds took more than %v of the processor, %v at most", name, long, total, stallBound, h.MostCPU)
