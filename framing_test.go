@@ -142,6 +142,8 @@ func lineDiffers(line []byte, r *protocol.Request, out protocol.Outcome) string 
 		return "how much is answered depends on what had arrived"
 	case stores && out == protocol.Reply && !r.BadChunk && len(fields) > 2:
 		return "1.6.18 does not discard the data block of a bad line"
+	case stores && slices.ContainsFunc(fields, func(f []byte) bool { return string(f) == "-" }):
+		return "a lone '-' is the number 0, and to 1.6.18 it is none"
 	case surplus(fields):
 		return "1.6.18 refuses a line with surplus words, and its data block"
 	case len(fields) > 20:

@@ -77,6 +77,9 @@ func (e *Secured) ResetStats(w *Worker) {
 // StatsMac implements Interface.
 func (e *Secured) StatsMac(emit func(name, value string)) {
 	e.mon.Stats(emit)
+	if !e.mon.Enabled() {
+		return
+	}
 	t := e.sum(nil)
 	num := func(name string, n uint64) { emit(name, strconv.FormatUint(n, 10)) }
 	num("avc_lookups", t.AVCLookups)

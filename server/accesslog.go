@@ -48,10 +48,7 @@ type accessEntry struct {
 	keys     []byte // each behind its length in a byte
 	nkeys    int    // in the request
 	reqBytes int    // of the value
-	repBytes int
-	result   [accessResult]byte
-	nresult  int
-	status   int // of a binary reply; -1
+	told     told
 }
 
 // accessLog is the log of a server. Only the writer's goroutine touches the file.
@@ -139,7 +136,7 @@ func (a *accessLog) take(denied bool) *accessEntry {
 	}
 	select {
 	case e := <-a.free:
-		*e = accessEntry{keys: e.keys[:0], at: time.Now(), denied: denied, opcode: -1, status: -1}
+		*e = accessEntry{keys: e.keys[:0], at: time.Now(), denied: denied, opcode: -1, told: told{status: -1}}
 		return e
 	default:
 		a.lost.Add(1)

@@ -20,22 +20,62 @@ func (l *loop) logRefused(c *conn, r *protocol.Request, lacks cnp.Mask, reply []
 	}
 }
 
-// logServed tells of a request that has been served. Its reply is in out from
-// start on; below 0 it has left.
-func (l *loop) logServed(c *conn, r *protocol.Request, start int) {
+// told is what the log will say of the reply to a request that is being served. It
+// grows as the reply leaves, and stays with the connection while that waits.
+type told struct {
+	result  [accessResult]byte
+	nresult int
+	status  int // of a binary reply; -1
+	bytes   int
+	binary  bool
+}
+
+// tell adds what has been appended to out for the request that is being served since
+// it was last called.
+func (l *loop) tell(c *conn) {
+	if !l.telling {
+		return
+	}
+	p := l.out[l.untold:]
+	l.untold = len(l.out)
+	c.told.add(p)
+}
+
+// add adds a part of the reply.
+func (t *told) add(p []byte) {
+	first := t.bytes == 0
+	t.bytes += len(p)
+	switch {
+	case !first:
+	case t.binary:
+		if len(p) >= 8 {
+			t.status = int(binary.BigEndian.Uint16(p[6:]))
+		}
+	default:
+		for t.nresult < min(len(p), accessResult) && p[t.nresult] > ' ' {
+			t.result[t.nresult] = p[t.nresult]
+			t.nresult++
+		}
+	}
+}
+
+// logServed tells of a request that has been served, and of the reply that the
+// connection was told.
+func (l *loop) logServed(c *conn, r *protocol.Request) {
 	if a := l.srv.access; a != nil {
 		if e := a.take(false); e != nil {
 			l.describe(e, c, r)
 			if m := c.rules.matcher; l.srv.ruled && m != nil {
 				e.rule = m.Why(l.srv.need(r).mask, r.Key)
 			}
-			l.logReply(e, start)
+			e.told = c.told
 			a.queue <- e
 		}
 	}
 }
 
-// logStored is logServed for a store whose value came after its line.
+// logStored is logServed for a store whose value came after its line. Its reply is
+// in out from start on.
 func (l *loop) logStored(c *conn, start int) {
 	a := l.srv.access
 	if a == nil {
@@ -50,7 +90,7 @@ func (l *loop) logStored(c *conn, start int) {
 		if m := c.rules.matcher; l.srv.ruled && m != nil {
 			e.rule = m.Why(c.rules.need.mask, r.Key)
 		}
-		l.logReply(e, start)
+		e.replied(l.out[start:])
 		a.queue <- e
 	}
 }
@@ -95,26 +135,10 @@ func (e *accessEntry) key(k []byte) {
 	}
 }
 
-func (l *loop) logReply(e *accessEntry, start int) {
-	if start >= 0 && start <= len(l.out) {
-		e.replied(l.out[start:])
-		e.repBytes += l.bodies
-	}
-}
-
-// replied fills in the answer.
+// replied fills in an answer that is there whole.
 func (e *accessEntry) replied(p []byte) {
-	e.repBytes = len(p)
-	if e.opcode >= 0 {
-		if len(p) >= 8 {
-			e.status = int(binary.BigEndian.Uint16(p[6:]))
-		}
-		return
-	}
-	for e.nresult < len(p) && e.nresult < accessResult && p[e.nresult] > ' ' {
-		e.result[e.nresult] = p[e.nresult]
-		e.nresult++
-	}
+	e.told.binary = e.opcode >= 0
+	e.told.add(p)
 }
 
 // append appends the entry as JSON:
@@ -219,14 +243,14 @@ func (e *accessEntry) append(b []byte) []byte {
 		}
 	}
 	b = append(b, '}')
-	if e.nresult > 0 {
-		str("result", string(e.result[:e.nresult]))
+	if e.told.nresult > 0 {
+		str("result", string(e.told.result[:e.told.nresult]))
 	}
-	if e.status >= 0 {
-		num("status", e.status)
+	if e.told.status >= 0 {
+		num("status", e.told.status)
 	}
 	num("request_bytes", e.reqBytes)
-	num("reply_bytes", e.repBytes)
+	num("reply_bytes", e.told.bytes)
 	return append(b, "}\n"...)
 }
 

@@ -223,3 +223,50 @@ func TestSandbox(t *testing.T) {
 	}
 	other.ask("get a\r\n", "END\r\n")
 }
+
+// TestAccessLogInParts: a reply that leaves in parts, because a decider or the
+// client's socket is slow, is logged as a whole.
+func TestAccessLogInParts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access")
+	r := startRuled(t, cnp.Strict, policyOf(`a {command: "*"}`), us("a"),
+		func(p *plan) { p.set.AccessLog = server.AccessLog{File: file, All: true} })
+	c := r.dial()
+	c.ask("set a 0 0 1 noreply\r\nA\r\nset c 0 0 1\r\nC\r\n", "STORED\r\n")
+	const a, b = "VALUE a 0 1\r\nA\r\n", "VALUE c 0 1\r\nC\r\n"
+
+	// A key in the middle, the first, and the last one wait.
+	for _, keys := range []string{"a wait c", "wait a c", "a c wait"} {
+		open := r.eng.gate("wait")
+		c.send("get " + keys + "\r\n")
+		until(t, "the request to wait", func() bool { return r.srv.Parked() == 1 })
+		open()
+		c.expect(a + b + "END\r\n")
+	}
+	bin := r.dial()
+	open := r.eng.gate("a")
+	bin.send(packet(0x00, "a", "", "", 0))
+	until(t, "the request to wait", func() bool { return r.srv.Parked() == 1 })
+	open()
+	if _, err := bin.r.Peek(24 + 4 + 1); err != nil {
+		t.Fatal(err)
+	}
+
+	// More than the sockets hold: large values that leave from the arena.
+	big := strings.Repeat("x", 400_000)
+	c.ask(fmt.Sprintf("set big 0 0 %d\r\n%s\r\n", len(big), big), "STORED\r\n")
+	value := fmt.Sprintf("VALUE big 0 %d\r\n%s\r\n", len(big), big)
+	c.send("get" + strings.Repeat(" big", 20) + "\r\n")
+	c.expect(strings.Repeat(value, 20) + "END\r\n")
+
+	lines := logLines(t, file, 8)
+	sameLines(t, shorts(lines), []string{
+		`textmemcached set ["a"] Forwarded by rules.yaml:8 1/0`,
+		`textmemcached set ["c"] Forwarded by rules.yaml:8 STORED 1/8`,
+		`textmemcached get ["a" "wait" "c"] Forwarded by rules.yaml:8 VALUE 0/37`,
+		`textmemcached get ["wait" "a" "c"] Forwarded by rules.yaml:8 VALUE 0/37`,
+		`textmemcached get ["a" "c" "wait"] Forwarded by rules.yaml:8 VALUE 0/37`,
+		`binarymemcached get ["a"] Forwarded by rules.yaml:8 status 0 0/29`,
+		`textmemcached set ["big"] Forwarded by rules.yaml:8 STORED 400000/8`,
+		fmt.Sprintf(`textmemcached get ["big"%s] Forwarded by rules.yaml:8 VALUE 0/%d`, strings.Repeat(` "big"`, 19), 20*len(value)+5),
+	})
+}

@@ -103,9 +103,10 @@ func TestReplies(t *testing.T) {
 			for _, x := range session {
 				c.ask(x[0], x[1])
 			}
-			for _, off := range []string{"mac whoami\r\n", "mac label k\r\n", "relabel k u:r:t:s0\r\n", "stats mac\r\n", "stats labels\r\n"} {
+			for _, off := range []string{"mac whoami\r\n", "mac label k\r\n", "relabel k u:r:t:s0\r\n", "stats labels\r\n"} {
 				c.ask(off, "ERROR\r\n") // access control is off
 			}
+			c.ask("stats mac\r\n", "STAT mac_decider off\r\nEND\r\n")
 			c.send("quit\r\n")
 			c.expectClosed()
 		})

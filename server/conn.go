@@ -105,6 +105,7 @@ type conn struct {
 	client engine.Client
 	call   engine.Call
 	rules  connRules
+	told   told // to the client that waits for more, for the access log
 
 	lastCmd uint32 // worker time of the last command, for "stats conns"
 	local   *listener

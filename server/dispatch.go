@@ -103,15 +103,17 @@ func (l *loop) dispatchGated(c *conn, r *protocol.Request, serve func(*loop, *co
 	}
 	keys := r.Keys // which get takes apart
 	l.bind(c, r)
-	l.bodies = 0
-	start, rounds, denials := len(l.out), l.rounds, l.n.ruleDenials
+	if !c.resuming {
+		c.told = told{status: -1, binary: r.IsBinary}
+	}
+	l.telling, l.untold = true, len(l.out)
+	denials := l.n.ruleDenials
 	o := serve(l, c, r)
 	r.Keys = keys
-	if rounds != l.rounds {
-		start = -1 // the beginning of the reply has left
-	}
+	l.tell(c)
+	l.telling = false
 	if o != park && o != block && denials == l.n.ruleDenials {
-		l.logServed(c, r, start)
+		l.logServed(c, r)
 	}
 	return o
 }

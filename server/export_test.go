@@ -49,6 +49,23 @@ func (s *Server) Held() (conns, input, unsent, pinned int) {
 	return conns, input, unsent, pinned
 }
 
+// Parked is how many connections wait for the engine.
+func (s *Server) Parked() (n int) {
+	s.mu.Lock()
+	loops := s.loops
+	s.mu.Unlock()
+	for _, l := range loops {
+		l.worker.Inspect(nil, func() {
+			for _, c := range l.slots.conns {
+				if c != nil && c.parked {
+					n++
+				}
+			}
+		})
+	}
+	return n
+}
+
 // ParseInterfaces is parseInterfaces, as text.
 func ParseInterfaces(lists []string, port int) ([]string, error) {
 	as, err := parseInterfaces(lists, port)

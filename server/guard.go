@@ -29,7 +29,7 @@ func (l *loop) rescue(c *conn, v any) {
 	l.logPanic(c, fmt.Sprint(v))
 	l.srv.log.Error("panic while serving a connection, which is closed",
 		"panic", fmt.Sprint(v), "peer", c.name(), "input", shown(c.input), "stack", string(debug.Stack()))
-	l.out = l.out[:l.mark]
+	l.out, l.telling = l.out[:l.mark], false
 	l.close(c)
 }
 

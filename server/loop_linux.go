@@ -68,9 +68,9 @@ type loop struct {
 	pos     int
 	out     []byte // replies of this turn
 	segs    []segment
-	rounds  int // how often out has been begun anew
-	bodies  int // bytes of large hits in the reply to the request that is executed
-	mark    int // where the running connection's replies in out begin
+	untold  int  // where in out begins what the access log was not told of the reply that is made
+	telling bool // the access log is told
+	mark    int  // where the running connection's replies in out begin
 	gather  gather
 	sealed  []byte // TLS: encrypted and not yet sent, of one connection
 	hashes  [hintKeys]uint64

@@ -39,7 +39,10 @@ func (l *loop) pinned(c *conn, item storage.Item, body []byte) {
 	l.commit(c)
 	l.link(c, segment{item: item, body: body})
 	c.pin = true
-	l.bodies += len(body)
+	if l.telling {
+		l.tell(c)
+		c.told.add(body)
+	}
 }
 
 func (l *loop) link(c *conn, s segment) {
@@ -59,6 +62,7 @@ func (l *loop) link(c *conn, s segment) {
 // flushNow sends c's replies in the middle of a request. It reports whether
 // the request can go on.
 func (l *loop) flushNow(c *conn) bool {
+	l.tell(c)
 	l.commit(c)
 	if len(l.out) > outFlush {
 		l.flushAll()
@@ -66,6 +70,7 @@ func (l *loop) flushNow(c *conn) bool {
 		l.flush(c)
 	}
 	l.begin()
+	l.untold = len(l.out)
 	return !c.blocked && c.fd >= 0
 }
 
@@ -81,7 +86,6 @@ func (l *loop) flushAll() {
 	}
 	l.out = l.out[:0]
 	l.mark = 0
-	l.rounds++
 	clear(l.segs)
 	l.segs = l.segs[:0]
 }

@@ -93,9 +93,8 @@ func (l *loop) stats(c *conn, r *protocol.Request) outcome {
 // serveStats answers a request for statistics. The numbers are taken after the
 // client has been authorized.
 func (l *loop) serveStats(c *conn, r *protocol.Request, a *protocol.Admin) outcome {
-	ours := a.Action == protocol.StatsMac || a.Action == protocol.StatsLabels
 	c.call.Op = statsOps[a.Action]
-	if c.call.Op == engine.OpNone || ours && l.srv.limits.NoMac {
+	if c.call.Op == engine.OpNone || a.Action == protocol.StatsLabels && l.srv.limits.NoMac {
 		return l.refuseAdmin(r, protocol.StatusNotFound, protocol.ReplyError)
 	}
 	if o, ok := l.authorize(c, r); !ok {
