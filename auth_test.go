@@ -386,6 +386,11 @@ func TestSASLClients(t *testing.T) {
 		needModule(t, exec.Command(systemPython, "-c", "import bmemcached"), "python3-binary-memcached")
 		script(t, exec.Command(systemPython, "testdata/clients/sasl.py", ts.tcp))
 	})
+	t.Run("dalli", func(t *testing.T) {
+		ruby := needTool(t, "ruby")
+		needModule(t, exec.Command(ruby, "-e", `require "dalli"`), "ruby-dalli")
+		script(t, exec.Command(ruby, "testdata/clients/sasl.rb", ts.tcp))
+	})
 	t.Run("libmemcached", func(t *testing.T) {
 		memccp, memccat := needTool(t, "memccp"), needTool(t, "memccat")
 		file := filepath.Join(t.TempDir(), "sasl-key")

@@ -68,7 +68,8 @@ func TestDalli(t *testing.T) {
 	script(t, exec.Command(ruby, append([]string{"testdata/clients/dalli.rb"}, threeServers(t)...)...))
 }
 
-// TestMemjs installs the client from npm's registry into a directory of its own.
+// TestMemjs installs the client from npm's registry into a directory of its own. It
+// speaks SASL, and no TLS.
 func TestMemjs(t *testing.T) {
 	npm, node := needTool(t, "npm"), needTool(t, "node")
 	dir := t.TempDir()
@@ -77,12 +78,14 @@ func TestMemjs(t *testing.T) {
 	if out, err := install.CombinedOutput(); err != nil {
 		missing(t, fmt.Sprintf("memjs cannot be installed: %v\n%s", err, out))
 	}
-	text, err := os.ReadFile("testdata/clients/memjs.js")
-	if err != nil {
-		t.Fatal(err)
+	for name, servers := range map[string][]string{"memjs.js": threeServers(t), "sasl.js": {startSASL(t, "").tcp}} {
+		text, err := os.ReadFile(filepath.Join("testdata/clients", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, name), string(text))
+		script(t, exec.Command(node, append([]string{filepath.Join(dir, name)}, servers...)...))
 	}
-	writeFile(t, filepath.Join(dir, "memjs.js"), string(text))
-	script(t, exec.Command(node, append([]string{filepath.Join(dir, "memjs.js")}, threeServers(t)...)...))
 }
 
 // TestLibmemcachedBinary drives the binary protocol and hashing over three

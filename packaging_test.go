@@ -1,12 +1,18 @@
 package main
 
 import (
+	"crypto/tls"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"sememcached/internal/testca"
 )
 
 // TestUnits: systemd finds nothing wrong with the units.
@@ -69,6 +75,124 @@ func TestSocketActivation(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(&out)
+	}
+}
+
+// freePort is a TCP port of 127.0.0.1 that nobody has.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// activate runs the server under systemd-socket-activate, which starts it when the first
+// client comes.
+func activate(t *testing.T, args ...string) *process {
+	t.Helper()
+	bin, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := needTool(t, "systemd-socket-activate")
+	for i, a := range args {
+		if a == "--" {
+			args[i] = bin
+		}
+	}
+	p := &process{t: t, cmd: exec.Command(tool, args...), stderr: &lockedBuffer{}, done: make(chan error, 1)}
+	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	return p
+}
+
+// TestInheritedTCP: TCP and UNIX sockets together, and after a SIGTERM the UNIX socket's
+// path is the manager's still.
+func TestInheritedTCP(t *testing.T) {
+	addr := freePort(t)
+	dir, err := os.MkdirTemp("", "kv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sock := filepath.Join(dir, "s")
+	p := activate(t, "-l", addr, "-l", sock, "--", "-u", whoami(t), "-p", "1", "-s", filepath.Join(dir, "other"))
+	dial := func(network, addr string) *client {
+		var conn net.Conn
+		waitFor(t, addr, func() bool {
+			var err error
+			conn, err = net.Dial(network, addr)
+			return err == nil
+		})
+		return newClient(t, conn)
+	}
+	c := dial("tcp", addr)
+	c.want("set k 0 0 1\r\nx\r\nmac whoami\r\n", "STORED\r\nMAC system_u:system_r:kv_plain_t:s0\r\n")
+	dial("unix", sock).want("get k\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n")
+	if got := c.ask("stats conns\r\n"); !strings.Contains(got, "addr tcp:"+addr) || !strings.Contains(got, "addr unix:"+sock) {
+		t.Errorf("stats conns does not name the inherited sockets:\n%s", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "other")); err == nil {
+		t.Error("the socket of -s is open beside the inherited ones")
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.ended(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, p.stderr)
+	}
+	if _, err := os.Stat(sock); err != nil {
+		t.Errorf("the manager's socket is removed: %v", err)
+	}
+}
+
+// TestInheritedTLS: the name of an inherited socket says whether it speaks TLS.
+func TestInheritedTLS(t *testing.T) {
+	ca, err := testca.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, key, authority, err := ca.WriteServer(t.TempDir(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, any, both := freePort(t), freePort(t), freePort(t)
+	activate(t, "-l", plain, "-l", any, "-l", both, "--fdname=notls:anything:mtls", "--",
+		"-u", whoami(t), "-Z", "-o", fmt.Sprintf("ssl_chain_cert=%s,ssl_key=%s,ssl_ca_cert=%s", chain, key, authority))
+	var c *client
+	waitFor(t, "systemd-socket-activate", func() bool {
+		conn, err := net.Dial("tcp", plain)
+		if err == nil {
+			c = newClient(t, conn)
+		}
+		return err == nil
+	})
+	c.want("version\r\n", "VERSION 1.6.45\r\n")
+	pair, err := ca.Pair(testca.Leaf{CNs: []string{"somebody"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		addr string
+		with []tls.Certificate
+		ok   bool
+	}{{any, nil, true}, {any, []tls.Certificate{pair}, true}, {both, nil, false}, {both, []tls.Certificate{pair}, true}} {
+		conn, err := tls.Dial("tcp", x.addr, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost", Certificates: x.with})
+		if err == nil {
+			cl := newClient(t, conn)
+			io.WriteString(cl, "version\r\n")
+			_, err = cl.r.ReadString('\n')
+		}
+		if (err == nil) != x.ok {
+			t.Errorf("%s with %d certificates: %v", x.addr, len(x.with), err)
+		}
 	}
 }
 
