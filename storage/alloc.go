@@ -285,8 +285,8 @@ func (s *Store) Reserve(h uint64, spec *Spec) (Item, error) {
 
 // A reservation does a step of Balance for each reserveStep bytes.
 const (
-	reserveStep     = 64 << 10
-	maxReserveSteps = 16
+	reserveStep     = 32 << 10
+	maxReserveSteps = 32
 )
 
 // Release gives back an item from Reserve that was not linked. It locks the shard
