@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sememcached/internal/testca"
 )
 
 // What flags do, seen from outside of the process, and beside memcached where it does
@@ -460,4 +463,34 @@ func TestWatchdogOfAnother(t *testing.T) {
 			return
 		}
 	}
+}
+
+// TestMaxConnsTLS: who is turned away at a TLS port is told so before any handshake, in
+// plain text, as by memcached.
+func TestMaxConnsTLS(t *testing.T) {
+	ca, err := testca.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, key, _, err := ca.WriteServer(t.TempDir(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachServer(t, []string{"-c", "40", "-Z", "-o", "ssl_chain_cert=" + chain + ",ssl_key=" + key}, func(t *testing.T, p *process) {
+		var full error
+		n := 0
+		for ; n <= 40 && full == nil; n++ {
+			var c *tls.Conn
+			if c, full = tls.Dial("tcp", p.addr, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}); full == nil {
+				defer c.Close()
+			}
+		}
+		if full == nil {
+			t.Fatalf("nobody is turned away after %d connections", n)
+		}
+		raw := p.dial() // it says nothing, so the end of its connection is an orderly one
+		if text, err := io.ReadAll(raw.r); string(text) != "ERROR Too many open connections\r\n" {
+			t.Errorf("after %d connections: %q, %v", n-1, text, err)
+		}
+	})
 }
