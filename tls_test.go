@@ -183,6 +183,82 @@ func TestTLSMayAndMayNot(t *testing.T) {
 	s.dialAs(0).want("mac whoami\r\nget k\r\n", "MAC "+adminContext+"\r\nVALUE k 0 3\r\nweb\r\nEND\r\n")
 }
 
+// certificateCases writes certificates into dir, NAME.pem and NAME.key, for clients that
+// are not written in Go, and returns the context that each gives where certificates are
+// required, or refusedHandshake. The file "cases" lists them: NAME CONTEXT, or NAME refused.
+func (s *tlsServer) certificateCases(dir string) map[string]string {
+	s.t.Helper()
+	wrong, err := testca.New("test") // of the same name as ours
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	uris := func(u ...string) testca.Leaf { return testca.Leaf{URIs: u} }
+	const may = "spiffe://prod/ns/web/sa/a"
+	want := map[string]string{}
+	var list strings.Builder
+	for _, c := range []struct {
+		name string
+		of   *testca.CA
+		leaf testca.Leaf
+		want string
+	}{
+		{"allowed", s.ca, uris(may), webContext},
+		{"reader", s.ca, uris("spiffe://prod/ns/audit"), readerContext},
+		{"denied", s.ca, uris("spiffe://prod/ns/other"), unlabeledContext},
+		{"several-uris", s.ca, uris(may, "spiffe://prod/ns/web/sa/b"), unlabeledContext},
+		{"reads-uid", s.ca, uris("uid:0"), unlabeledContext},
+		{"reads-sasl", s.ca, uris("sasl:alice"), unlabeledContext},
+		{"wrong-ca", wrong, uris(may), refusedHandshake},
+		{"expired", s.ca, testca.Leaf{URIs: []string{may}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Minute)}, refusedHandshake},
+		{"not-yet", s.ca, testca.Leaf{URIs: []string{may}, NotBefore: time.Now().Add(time.Hour)}, refusedHandshake},
+	} {
+		cert, key, err := c.of.Issue(c.leaf)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		writeFile(s.t, filepath.Join(dir, c.name+".pem"), string(cert))
+		writeFile(s.t, filepath.Join(dir, c.name+".key"), string(key))
+		want[c.name] = c.want
+		line := c.want
+		if line == refusedHandshake {
+			line = "refused"
+		}
+		fmt.Fprintln(&list, c.name, line)
+	}
+	writeFile(s.t, filepath.Join(dir, "cases"), list.String())
+	return want
+}
+
+// TestTLSOpenSSLCases: openssl s_client with the certificates that are refused, and those
+// that are taken for somebody.
+func TestTLSOpenSSLCases(t *testing.T) {
+	openssl := needTool(t, "openssl")
+	s := startTLSServer(t, testConfig{contexts: tlsContexts}, 2)
+	dir := t.TempDir()
+	cases := s.certificateCases(dir)
+	cases["none"] = refusedHandshake
+	for name, context := range cases {
+		for _, version := range []string{"-tls1_2", "-tls1_3"} {
+			args := []string{"s_client", "-connect", s.tcp, "-quiet", "-verify_return_error", "-servername", "localhost", "-CAfile", filepath.Join(s.dir, "ca.pem"), version}
+			if name != "none" {
+				args = append(args, "-cert", filepath.Join(dir, name+".pem"), "-key", filepath.Join(dir, name+".key"))
+			}
+			cmd := exec.Command(openssl, args...)
+			cmd.Stdin = strings.NewReader("mac whoami\r\nquit\r\n")
+			var said strings.Builder
+			cmd.Stderr = &said
+			out, _ := cmd.Output()
+			want := ""
+			if context != refusedHandshake {
+				want = "MAC " + context + "\r\n"
+			}
+			if string(out) != want || context == refusedHandshake && !strings.Contains(said.String(), "alert") {
+				t.Errorf("%s %s: expected %q, found %q\n%s", name, version, want, out, &said)
+			}
+		}
+	}
+}
+
 // TestTLSOpenSSL drives the server with openssl s_client.
 func TestTLSOpenSSL(t *testing.T) {
 	openssl := needTool(t, "openssl")
@@ -244,7 +320,7 @@ func TestTLSPython(t *testing.T) {
 func TestTLSNode(t *testing.T) { tlsScript(t, "tls.js", needTool(t, "node")) }
 
 // tlsScript runs a client of another language: host, port, authority, certificate,
-// key, and the context that its certificate gives it.
+// key, the context that its certificate gives it, and a directory of other cases.
 func tlsScript(t *testing.T, name, interpreter string) {
 	t.Helper()
 	s := startTLSServer(t, testConfig{contexts: tlsContexts}, 2)
@@ -255,9 +331,11 @@ func tlsScript(t *testing.T, name, interpreter string) {
 	certFile, keyFile := filepath.Join(s.dir, "client.pem"), filepath.Join(s.dir, "client.key")
 	writeFile(t, certFile, string(cert))
 	writeFile(t, keyFile, string(key))
+	cases := t.TempDir()
+	s.certificateCases(cases)
 	host, port, _ := net.SplitHostPort(s.tcp)
 	script(t, exec.Command(interpreter, filepath.Join("testdata/clients", name), host, port,
-		filepath.Join(s.dir, "ca.pem"), certFile, keyFile, webContext))
+		filepath.Join(s.dir, "ca.pem"), certFile, keyFile, webContext, cases))
 }
 
 // TestTLSSignal: SIGHUP makes a server use new certificates.

@@ -1,10 +1,10 @@
 // TLS from Node.js: its tls module. Arguments: host, port, authority, certificate,
-// key, expected context.
+// key, expected context, directory of certificates with what each gives.
 const fs = require("fs");
 const tls = require("tls");
 const assert = require("assert");
 
-const [host, port, ca, cert, key, context] = process.argv.slice(2);
+const [host, port, ca, cert, key, context, cases] = process.argv.slice(2);
 const options = {
   host, port: Number(port), servername: "localhost",
   ca: fs.readFileSync(ca), cert: fs.readFileSync(cert), key: fs.readFileSync(key),
@@ -60,7 +60,27 @@ async function main() {
     const failed = new Promise((_, fail) => s.once("error", fail));
     await Promise.race([failed, s.ask("version\r\n", "VERSION 1.6.45\r\n")]);
   });
+  for (const line of fs.readFileSync(`${cases}/cases`, "utf8").trim().split("\n")) {
+    const [name, want] = line.split(" ");
+    for (const version of ["TLSv1.2", "TLSv1.3"]) {
+      assert.strictEqual(await whoami(name, version), want, `${name} ${version}`);
+    }
+  }
   console.log("ok");
+}
+
+// whoami is the context that a certificate gives, or "refused".
+function whoami(name, version) {
+  return new Promise((resolve) => {
+    let got = "";
+    const s = tls.connect({
+      ...options, minVersion: version, maxVersion: version,
+      cert: fs.readFileSync(`${cases}/${name}.pem`), key: fs.readFileSync(`${cases}/${name}.key`),
+    }, () => s.write("mac whoami\r\nquit\r\n"));
+    s.setEncoding("latin1").on("data", (part) => { got += part; });
+    s.on("error", () => resolve("refused"));
+    s.on("end", () => resolve(got.trim().replace("MAC ", "") || "refused"));
+  });
 }
 
 main().catch((e) => { console.error(e); process.exit(1); });

@@ -1,12 +1,13 @@
 """TLS from Python: a socket of the ssl module, and pymemcache with a tls_context.
-Arguments: host, port, authority, certificate, key, expected context."""
+Arguments: host, port, authority, certificate, key, expected context, directory of
+certificates with what each gives."""
 import socket
 import ssl
 import sys
 
 from pymemcache.client.base import Client
 
-host, port, ca, cert, key, context = sys.argv[1:]
+host, port, ca, cert, key, context, cases = sys.argv[1:]
 address = (host, int(port))
 
 ctx = ssl.create_default_context(cafile=ca)
@@ -47,6 +48,21 @@ try:
         sys.exit("the server's certificate is trusted by somebody who does not know its authority")
 except ssl.SSLCertVerificationError:
     pass
+
+# Certificates that are refused, or taken for somebody.
+with open(cases + "/cases") as f:
+    for name, want in map(str.split, f):
+        for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+            who = ssl.create_default_context(cafile=ca)
+            who.minimum_version = who.maximum_version = version
+            who.load_cert_chain(f"{cases}/{name}.pem", f"{cases}/{name}.key")
+            try:
+                with socket.create_connection(address, 20) as raw, who.wrap_socket(raw, server_hostname="localhost") as s:
+                    s.sendall(b"mac whoami\r\n")
+                    got = s.makefile("rb").readline().decode().strip().removeprefix("MAC ") or "refused"
+            except (ssl.SSLError, ConnectionError):
+                got = "refused"
+            assert got == want, (name, version, got, want)
 
 # A client without a certificate, where one is required. In TLS 1.3 it learns that
 # with the first answer.
