@@ -10,7 +10,7 @@ import (
 var completionTool = &tool{
 	name:     "completion",
 	synopsis: []string{"completion bash|zsh|fish"},
-	summary:  "shell completion, for the server's flags and the policy tools",
+	summary:  "shell completion, for the server's flags and the tools for policies and data files",
 	about: `Prints a completion script: subcommands, flags, and files where a flag takes one.
 `,
 	exit: "0, or 2 for an unknown shell",
@@ -37,8 +37,10 @@ func init() {
 	}
 }
 
-// completed is a command that is completed: the server (name ""), or a tool.
+// completed is a command that is completed: the server (name ""), or a tool of a
+// group of subcommands, policy or data.
 type completed struct {
+	group   string
 	name    string
 	summary string
 	flags   []completedFlag
@@ -52,14 +54,21 @@ type completedFlag struct {
 
 func completions() []completed {
 	server := newFlagSet(&options{}, &rawFlags{})
-	out := []completed{{"", "", completedFlags(server)}}
-	for _, t := range tools() {
-		f, _ := t.flags()
-		fs := append(completedFlags(f), completedFlag{name: "help", short: "h", usage: "help with examples"})
-		out = append(out, completed{t.name, t.summary, fs})
+	out := []completed{{flags: completedFlags(server)}}
+	add := func(group string, ts []*tool) {
+		for _, t := range ts {
+			f, _ := t.flags()
+			fs := append(completedFlags(f), completedFlag{name: "help", short: "h", usage: "help with examples"})
+			out = append(out, completed{group, t.name, t.summary, fs})
+		}
 	}
+	add("policy", tools())
+	add("data", dataTools())
 	return out
 }
+
+// completedGroups are the subcommands that have subcommands of their own.
+var completedGroups = []string{"policy", "data"}
 
 func completedFlags(f *pflag.FlagSet) (out []completedFlag) {
 	f.VisitAll(func(fl *pflag.Flag) {
@@ -92,10 +101,12 @@ func (c *completed) words(takes string) string {
 	return strings.Join(out, " ")
 }
 
-func toolNames(cs []completed) string {
+func toolNames(cs []completed, group string) string {
 	var out []string
 	for _, c := range cs[1:] {
-		out = append(out, c.name)
+		if c.group == group {
+			out = append(out, c.name)
+		}
 	}
 	return strings.Join(out, " ")
 }
@@ -105,20 +116,23 @@ func bashScript(cs []completed) string {
 	b.WriteString(`# bash completion for sememcached
 _sememcached() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} tool="" flags files values
-    if [[ ${COMP_WORDS[1]} == policy && $COMP_CWORD -ge 2 ]]; then
-        if [[ $COMP_CWORD -eq 2 ]]; then
 `)
-	fmt.Fprintf(&b, "            COMPREPLY=($(compgen -W '%s help' -- \"$cur\"))\n", toolNames(cs))
-	b.WriteString(`            return
+	for _, g := range completedGroups {
+		fmt.Fprintf(&b, `    if [[ ${COMP_WORDS[1]} == %s && $COMP_CWORD -ge 2 ]]; then
+        if [[ $COMP_CWORD -eq 2 ]]; then
+            COMPREPLY=($(compgen -W '%s help' -- "$cur"))
+            return
         fi
-        tool=${COMP_WORDS[2]}
+        tool=%[1]s-${COMP_WORDS[2]}
     fi
-    case "$tool" in
+`, g, toolNames(cs, g))
+	}
+	b.WriteString(`    case "$tool" in
 `)
 	for i := range cs {
 		c := &cs[i]
-		name := c.name
-		if name == "" {
+		name := c.group + "-" + c.name
+		if c.name == "" {
 			name = `""`
 		}
 		fmt.Fprintf(&b, "    %s)\n        flags='%s'\n        files=' %s '\n        values=' %s '\n        ;;\n", name,
@@ -129,12 +143,12 @@ _sememcached() {
         COMPREPLY=($(compgen -f -- "$cur"))
     elif [[ $values == *" $prev "* ]]; then
         COMPREPLY=()
-    elif [[ $tool == completion ]]; then
+    elif [[ $tool == policy-completion ]]; then
         COMPREPLY=($(compgen -W 'bash zsh fish' -- "$cur"))
     elif [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W "$flags" -- "$cur"))
     elif [[ -z $tool && $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "policy rules $flags" -- "$cur"))
+        COMPREPLY=($(compgen -W "policy data rules $flags" -- "$cur"))
     else
         COMPREPLY=($(compgen -f -- "$cur"))
     fi
@@ -151,17 +165,24 @@ func zshQuote(s string) string {
 
 func zshScript(cs []completed) string {
 	var b strings.Builder
-	b.WriteString("#compdef sememcached\n_sememcached() {\n    local -a tools\n    tools=(\n")
-	for _, c := range cs[1:] {
-		fmt.Fprintf(&b, "        '%s:%s'\n", c.name, zshQuote(c.summary))
-	}
-	b.WriteString("    )\n    if [[ $words[2] != policy ]] || (( CURRENT == 2 )); then\n        _arguments '1::tools:(policy rules)' \\\n")
+	b.WriteString("#compdef sememcached\n_sememcached() {\n    local -a tools\n")
+	fmt.Fprintf(&b, "    if [[ $words[2] != (%s) ]] || (( CURRENT == 2 )); then\n        _arguments '1::tools:(policy data rules)' \\\n", strings.Join(completedGroups, "|"))
 	zshFlags(&b, &cs[0], "            ")
-	b.WriteString("        return\n    fi\n    if (( CURRENT == 3 )); then\n        _describe 'tool' tools\n        return\n    fi\n" +
-		"    local tool=$words[3]\n    shift 2 words\n    (( CURRENT -= 2 ))\n    case $tool in\n")
+	b.WriteString("        return\n    fi\n    case $words[2] in\n")
+	for _, g := range completedGroups {
+		fmt.Fprintf(&b, "    %s)\n        tools=(\n", g)
+		for _, c := range cs[1:] {
+			if c.group == g {
+				fmt.Fprintf(&b, "            '%s:%s'\n", c.name, zshQuote(c.summary))
+			}
+		}
+		b.WriteString("        )\n        ;;\n")
+	}
+	b.WriteString("    esac\n    if (( CURRENT == 3 )); then\n        _describe 'tool' tools\n        return\n    fi\n" +
+		"    local tool=$words[2]-$words[3]\n    shift 2 words\n    (( CURRENT -= 2 ))\n    case $tool in\n")
 	for i := range cs[1:] {
 		c := &cs[i+1]
-		fmt.Fprintf(&b, "    %s)\n        _arguments \\\n", c.name)
+		fmt.Fprintf(&b, "    %s-%s)\n        _arguments \\\n", c.group, c.name)
 		zshFlags(&b, c, "            ")
 		b.WriteString("        ;;\n")
 	}
@@ -197,15 +218,16 @@ func fishScript(cs []completed) string {
 	var b strings.Builder
 	b.WriteString("# fish completion for sememcached\n")
 	b.WriteString("complete -c sememcached -n '__fish_is_nth_token 1' -a policy -d 'ask a policy'\n")
+	b.WriteString("complete -c sememcached -n '__fish_is_nth_token 1' -a data -d 'look into a data file'\n")
 	b.WriteString("complete -c sememcached -n '__fish_is_nth_token 1' -a rules -d 'ask key rules'\n")
 	for _, c := range cs[1:] {
-		fmt.Fprintf(&b, "complete -c sememcached -f -n '__fish_seen_subcommand_from policy; and not __fish_seen_subcommand_from %s' -a %s -d '%s'\n", toolNames(cs), c.name, fishQuote(c.summary))
+		fmt.Fprintf(&b, "complete -c sememcached -f -n '__fish_seen_subcommand_from %s; and not __fish_seen_subcommand_from %s' -a %s -d '%s'\n", c.group, toolNames(cs, c.group), c.name, fishQuote(c.summary))
 	}
 	for i := range cs {
 		c := &cs[i]
-		when := "not __fish_seen_subcommand_from policy"
+		when := "not __fish_seen_subcommand_from " + strings.Join(completedGroups, " ")
 		if c.name != "" {
-			when = "__fish_seen_subcommand_from policy; and __fish_seen_subcommand_from " + c.name
+			when = "__fish_seen_subcommand_from " + c.group + "; and __fish_seen_subcommand_from " + c.name
 		}
 		for _, f := range c.flags {
 			fmt.Fprintf(&b, "complete -c sememcached -n '%s' -l %s", when, f.name)

@@ -21,6 +21,10 @@ var completionCases = []struct{ line, want string }{
 	{"sememcached policy test ten", "tenants.contexts"},
 	{"sememcached policy completion f", "fish"},
 	{"sememcached --permi", "--permissive"},
+	{"sememcached dat", "data"},
+	{"sememcached data c", "check compact"},
+	{"sememcached data dump --pre", "--prefix"},
+	{"sememcached data check tenants.c", "tenants.contexts"},
 }
 
 // TestCompletionWorks lets each shell complete, as it does when a person presses

@@ -67,6 +67,7 @@ var tableRows = []tableRow{
 	{command: protocol.Stats, op: engine.OpStats, send: "stats items\r\n", server: avc.ServerStats, present: "STAT items:1:number *"},
 	{command: protocol.Stats, op: engine.OpStats, send: "stats slabs\r\n", server: avc.ServerStats, present: "STAT 1:chunk_size *"},
 	{command: protocol.Stats, op: engine.OpStatsLabels, send: "stats labels\r\n", server: avc.ServerStats, present: "STAT system_u:object_r:kv_item_t:s0:items *"},
+	{command: protocol.Stats, op: engine.OpStats, send: "stats data\r\n", server: avc.ServerStats, present: "STAT state off\r\nEND\r\n"},
 	{command: protocol.Stats, op: engine.OpStatsReset, send: "stats reset\r\n", server: avc.ServerConfig, present: "RESET\r\n"},
 	{command: protocol.Stats, op: engine.OpStatsMac, send: "stats mac\r\n", server: avc.ServerConfig, present: "STAT *"},
 	{command: protocol.Stats, op: engine.OpConfig, send: "stats detail on\r\n", server: avc.ServerConfig, present: "OK\r\n"},
@@ -146,7 +147,7 @@ func TestCommandTable(t *testing.T) {
 		})
 	}
 	t.Logf("%d cases", cases)
-	const planned = 215
+	const planned = 217
 	if cases != planned {
 		t.Errorf("%d cases were run, the plan is %d", cases, planned)
 	}

@@ -124,6 +124,9 @@ func (e *Secured) OpenData(cfg DataConfig) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
+	if mode := disk.Wide(cfg.Path); mode != 0 {
+		d.log.Warn("data: others may read the file, whatever the policy says of its items: chmod 600", "file", cfg.Path, "mode", fmt.Sprintf("%#o", mode))
+	}
 	if err := d.begin(); err != nil {
 		return nil, errors.Join(err, d.file.Close(false))
 	}

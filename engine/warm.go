@@ -68,6 +68,9 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 // load reads the file into the store.
 func (w *Warm) load() (err error) {
 	e := w.eng
+	if mode := disk.Wide(w.cfg.Path); mode&0o022 != 0 {
+		return fmt.Errorf("%s: %w: expected mode 0600, found %#o", w.cfg.Path, disk.ErrWide, mode)
+	}
 	f, err := disk.Open(w.cfg.Path, disk.Options{ReadOnly: true})
 	if err != nil {
 		return err

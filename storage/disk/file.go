@@ -21,6 +21,8 @@ var (
 	// ErrLocked: another process has the file open for writing, or reads it while
 	// it is to be written.
 	ErrLocked = errors.New("the file is in use by another process")
+	// ErrWide: others may write the file.
+	ErrWide = errors.New("others may write the file, and so decide what items and labels there are")
 	// ErrBroken: an earlier call has failed; the file is not touched any more.
 	ErrBroken = errors.New("the file is closed for good after an error")
 )
@@ -72,8 +74,8 @@ type File struct {
 const lockWait = 200 * time.Millisecond
 
 // Open opens a data file, made where there is none unless o.ReadOnly. It is locked against other
-// processes until Close: exclusively, or against writers only. Errors name the
-// file, and what was expected of it.
+// processes until Close: exclusively, or against writers only. To be written to, it must
+// be one that only its owner may write. Errors name the file, and what was expected of it.
 func Open(path string, o Options) (*File, error) {
 	f, err := open(path, &o)
 	if err != nil {
@@ -82,11 +84,24 @@ func Open(path string, o Options) (*File, error) {
 	return f, nil
 }
 
+// Wide returns the mode of a file that others than its owner may read; 0 for any
+// other file.
+func Wide(path string) os.FileMode {
+	st, err := os.Stat(path)
+	if err != nil || st.Mode().Perm()&0o077 == 0 {
+		return 0
+	}
+	return st.Mode().Perm()
+}
+
 func open(path string, o *Options) (*File, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !o.ReadOnly {
 		if err := create(path, o); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
+	}
+	if mode := Wide(path); mode&0o022 != 0 && !o.ReadOnly {
+		return nil, fmt.Errorf("%w: expected mode 0600, found %#o: chmod 600 %s", ErrWide, mode, path)
 	}
 	if err := verify(path, o.ReadOnly); err != nil {
 		return nil, err
