@@ -6,6 +6,10 @@ const (
 	// lineMax is the number of bytes without LF at which memcached gives up
 	// on a client, unless it is in the middle of a get.
 	lineMax = 2048
+	// wholeMax is the length, LF included, up to which memcached executes any line
+	// that is whole when it first looks at it: the size of its buffer. So a gat of a
+	// hundred keys works in one packet.
+	wholeMax = 16 << 10
 	// macLineMax is the same for the mac commands and relabel, whose contexts
 	// may be as long as a page.
 	macLineMax = 8192
@@ -57,8 +61,14 @@ func ParseFrom(in []byte, scanned int, limits *Limits, r *Request) (n int, out O
 		return 0, NeedMore, nil
 	}
 	lf += scanned
-	if lf > lineMax && lf >= longest(in, limits) {
-		return 0, Close, nil
+	if lf > lineMax {
+		most := longest(in, limits)
+		if most == lineMax+1 {
+			most = wholeMax
+		}
+		if lf >= most {
+			return 0, Close, nil
+		}
 	}
 	n = lf + 1
 	if n < lineMin {
@@ -126,7 +136,8 @@ func ParseFrom(in []byte, scanned int, limits *Limits, r *Request) (n int, out O
 }
 
 // longest returns the bound on the line that in begins with, as the number of
-// bytes without LF at which the connection is closed. len(in) > lineMax.
+// bytes without LF at which the connection is closed. It is lineMax+1 for ordinary
+// commands. len(in) > lineMax.
 func longest(in []byte, limits *Limits) int {
 	indent := 0
 	for indent <= indentMax && in[indent] == ' ' {

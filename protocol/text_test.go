@@ -17,6 +17,7 @@ func TestText(t *testing.T) {
 	datadriven.Walk(t, "testdata/text", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			var limits protocol.Limits
+			whole := false // it matters how the input arrives
 			for _, arg := range d.CmdArgs {
 				switch arg.Key {
 				case "inline":
@@ -27,6 +28,8 @@ func TestText(t *testing.T) {
 					limits.Meta = true
 				case "nomac":
 					limits.NoMac = true
+				case "whole":
+					whole = true
 				default:
 					d.Fatalf(t, "unknown argument %s", arg.Key)
 				}
@@ -39,7 +42,9 @@ func TestText(t *testing.T) {
 				d.Fatalf(t, "unknown command %s", d.Cmd)
 			}
 			want, _ := script(input, limits, nil)
-			checkSplits(t, filepath.Base(path), input, limits, want)
+			if !whole {
+				checkSplits(t, filepath.Base(path), input, limits, want)
+			}
 			return want
 		})
 	})
