@@ -220,8 +220,7 @@ func parseKeys(r *Request, args, rest []byte, n int) (int, Outcome, []byte) {
 
 // parseDelete: delete <key> [noreply]; other tokens are ignored.
 func parseDelete(r *Request, args []byte, n int) (int, Outcome, []byte) {
-	r.Command = Delete
-	if ok, bad := parseKeyed(r, args, 1); !ok {
+	if _, bad, ok := parseKeyed(r, Delete, args, 1); !ok {
 		return n, Reply, bad
 	}
 	return n, Ready, nil
@@ -229,12 +228,10 @@ func parseDelete(r *Request, args []byte, n int) (int, Outcome, []byte) {
 
 // parseArithmetic: incr|decr <key> <delta> [noreply]
 func parseArithmetic(r *Request, c Command, args []byte, n int) (int, Outcome, []byte) {
-	r.Command = c
-	ok, bad := parseKeyed(r, args, 2)
+	rest, bad, ok := parseKeyed(r, c, args, 2)
 	if !ok {
 		return n, Reply, bad
 	}
-	_, rest := NextToken(args)
 	if r.Delta, ok = looseUint64(rest); !ok {
 		return refuse(r, n, replyBadDelta)
 	}
@@ -243,12 +240,10 @@ func parseArithmetic(r *Request, c Command, args []byte, n int) (int, Outcome, [
 
 // parseTouch: touch <key> <exptime> [noreply]
 func parseTouch(r *Request, args []byte, n int) (int, Outcome, []byte) {
-	r.Command = Touch
-	ok, bad := parseKeyed(r, args, 2)
+	rest, bad, ok := parseKeyed(r, Touch, args, 2)
 	if !ok {
 		return n, Reply, bad
 	}
-	_, rest := NextToken(args)
 	seconds, ok := looseInt32(rest)
 	if !ok {
 		return refuse(r, n, replyBadExptime)
@@ -257,23 +252,31 @@ func parseTouch(r *Request, args []byte, n int) (int, Outcome, []byte) {
 	return n, Ready, nil
 }
 
-// parseKeyed reads key and noreply of a line that needs at least atLeast
-// tokens after the command. Where it is not ok, bad is the reply.
-func parseKeyed(r *Request, args []byte, atLeast int) (ok bool, bad []byte) {
+// parseKeyed reads key and noreply of a line that needs at least atLeast tokens
+// after the command, and returns what follows the key. Where it is not ok, bad is the
+// reply.
+func parseKeyed(r *Request, c Command, args []byte, atLeast int) (rest, bad []byte, ok bool) {
+	r.Command = c
 	last, count := lastToken(args, tokensMax-1)
 	if count < atLeast {
-		return false, replyBadFormat
+		return nil, replyBadFormat, false
 	}
 	r.Noreply = isNoreply(last)
-	key, _ := NextToken(args)
-	if len(key) > KeyMax {
-		if r.Noreply {
-			return false, replyNothing
-		}
-		return false, replyBadFormat
+	key, rest := NextToken(args)
+	switch {
+	case len(key) <= KeyMax:
+		r.Key = key
+		return rest, nil, true
+	case r.Noreply:
+		return nil, replyNothing, false
 	}
-	r.Key = key
-	return true, nil
+	return nil, replyBadFormat, false
+}
+
+// unparsed are commands whose arguments others look at.
+var unparsed = map[string]Command{
+	"cache_memlimit": CacheMemlimit, "shutdown": Shutdown, "slabs": Slabs, "lru": LRU, "lru_crawler": LRUCrawler,
+	"refresh_certs": RefreshCerts, "extstore": Extstore,
 }
 
 // parseByToken handles what memcached looks up by the first token instead of
@@ -281,27 +284,15 @@ func parseKeyed(r *Request, args []byte, atLeast int) (ok bool, bad []byte) {
 func parseByToken(r *Request, line []byte, n int, limits *Limits) (int, Outcome, []byte) {
 	name, args := NextToken(line)
 	last, count := lastToken(line, tokensMax)
-	noreply := isNoreply(last)
-	r.Noreply = noreply
+	r.Noreply = isNoreply(last)
+	if c, ok := unparsed[string(name)]; ok {
+		return ready(r, c, args, n)
+	}
 	switch string(name) {
 	case "flush_all":
 		return parseFlushAll(r, args, count, n)
 	case "verbosity":
 		return parseVerbosity(r, args, n)
-	case "cache_memlimit":
-		return ready(r, CacheMemlimit, args, n)
-	case "shutdown":
-		return ready(r, Shutdown, args, n)
-	case "slabs":
-		return ready(r, Slabs, args, n)
-	case "lru":
-		return ready(r, LRU, args, n)
-	case "lru_crawler":
-		return ready(r, LRUCrawler, args, n)
-	case "refresh_certs":
-		return ready(r, RefreshCerts, args, n)
-	case "extstore":
-		return ready(r, Extstore, args, n)
 	case "mac", "relabel":
 		if limits == nil || !limits.NoMac {
 			return parseMac(r, string(name) == "relabel", args, n)
