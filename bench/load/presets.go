@@ -16,6 +16,8 @@ var Presets = []Preset{
 	{"get90", "get:set 9:1, depth 1", Config{Sets: 1, Gets: 9}},
 	{"get50", "get:set 1:1, depth 1", Config{Sets: 1, Gets: 1}},
 	{"set", "set, depth 1", Config{Sets: 1}},
+	{"set-evict", "set, depth 1, six times as many keys as fit in 64 MB", Config{Sets: 1, Keys: 4_000_000}},
+	{"set-evict-pipe16", "the same, pipelined, depth 16", Config{Sets: 1, Keys: 4_000_000, Depth: 16}},
 	{"memtier", "set:get 1:10, 200 connections", Config{Sets: 1, Gets: 10, Conns: 200}},
 	{"mget24", "multi-get of 24 keys", Config{MultiGet: 24}},
 	{"mget100", "multi-get of 100 keys", Config{MultiGet: 100}},

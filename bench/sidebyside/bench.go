@@ -30,6 +30,10 @@ func (b *bench) group(rows []row) (out []rowReport, err error) {
 		Unix: rows[0].unix, Dir: b.dir, Threads: b.threads, ValueSize: c.ValueSize,
 		MemoryMB: rig.MemoryFor(c.Keys, c.ValueSize),
 	}
+	limit := limited[rows[0].preset]
+	if limit > 0 {
+		place.MemoryMB = limit
+	}
 	if b.pin {
 		place.CPUs = []int{0}
 	}
@@ -56,6 +60,9 @@ func (b *bench) group(rows []row) (out []rowReport, err error) {
 		}
 		if err := rig.Fill(s, c); err != nil {
 			return nil, err
+		}
+		if limit > 0 {
+			continue // not all items are held
 		}
 		n, err := rig.RSS(s.PID)
 		if err != nil {

@@ -26,6 +26,8 @@ var table = []row{
 	{"get90", "get90", false, 1.2},
 	{"get50", "get50", false, 1.1},
 	{"set", "set", false, 1.1},
+	{"set-evict", "set-evict", false, 0},
+	{"set-evict-pipe16", "set-evict-pipe16", false, 0},
 	{"memtier", "memtier", false, 1.2},
 	{"mget24", "mget24", false, 3.5},
 	{"mget100", "mget100", false, 4.2},
@@ -44,6 +46,9 @@ var table = []row{
 	{"100k-get", "100k-get", false, 1.0},
 	{"100k-get90", "100k-get90", false, 1.0},
 }
+
+// limited says which presets run with -m 64 and not with as much memory as all items need.
+var limited = map[string]int{"set-evict": 64, "set-evict-pipe16": 64}
 
 // shortRows are those of -short.
 const shortRows = "get,get90,mget24,pipe16"
@@ -95,6 +100,7 @@ func selectRows(s *settings) ([]row, error) {
 func groups(rows []row) [][]row {
 	type like struct {
 		unix     bool
+		limited  int
 		size     int
 		keys     int
 		protocol load.Protocol
@@ -103,7 +109,7 @@ func groups(rows []row) [][]row {
 	by := map[like][]row{}
 	for _, r := range rows {
 		p, _ := load.Find(r.preset)
-		k := like{r.unix, p.ValueSize, p.Keys, p.Protocol}
+		k := like{r.unix, limited[r.preset], p.ValueSize, p.Keys, p.Protocol}
 		if by[k] == nil {
 			order = append(order, k)
 		}
