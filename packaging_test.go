@@ -36,6 +36,22 @@ func TestUnits(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
+	drop := filepath.Join(dir, "sememcached.service.d")
+	text, err := os.ReadFile("packaging/memcached-conf.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs("packaging/memcached-conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(drop, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(drop, "memcached-conf.conf"), strings.ReplaceAll(string(text), "/usr/lib/sememcached/memcached-conf", script))
+	if out, err := exec.Command(analyze, "verify", "--man=no", filepath.Join(dir, "sememcached.service")).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("with memcached.conf: %v\n%s", err, out)
+	}
 }
 
 // TestSocketActivation: sockets that a service manager has bound are served, and
@@ -193,6 +209,26 @@ func TestInheritedTLS(t *testing.T) {
 		if (err == nil) != x.ok {
 			t.Errorf("%s with %d certificates: %v", x.addr, len(x.with), err)
 		}
+	}
+}
+
+// TestMemcachedConf: what the script makes of a file in Debian's form.
+func TestMemcachedConf(t *testing.T) {
+	script, err := os.ReadFile("packaging/memcached-conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	show, conf := filepath.Join(dir, "show"), filepath.Join(dir, "memcached.conf")
+	writeFile(t, show, strings.ReplaceAll(string(script), "exec /usr/bin/sememcached", "printf '<%s>'"))
+	writeFile(t, conf, "# a comment\n-d\nlogfile /var/log/memcached.log\n\n# -v\n-m 64\n  -l 127.0.0.1  # loopback\n-c\t1024\n-o modern,track_sizes\n-X -F\n-D *\n-u memcache")
+	out, err := exec.Command("sh", show, conf, "-u", "nobody").CombinedOutput()
+	const want = "<-u><nobody><-m><64><-l><127.0.0.1><-c><1024><-o><modern,track_sizes><-X><-F><-D><*><-u><memcache>"
+	if err != nil || string(out) != want {
+		t.Errorf("%v\nexpected %s\nfound    %s", err, want, out)
+	}
+	if out, err := exec.Command("sh", show, filepath.Join(dir, "none")).CombinedOutput(); err == nil {
+		t.Errorf("a file that is not there: %s", out)
 	}
 }
 

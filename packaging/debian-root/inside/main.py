@@ -264,7 +264,6 @@ def own():
 
     # The watchdog: a server that lives is left alone, one that hangs is replaced.
     drop = "/etc/systemd/system/sememcached.service.d"
-    os.makedirs(drop)
     with open(drop + "/watchdog.conf", "w") as f:
         f.write("[Service]\nWatchdogSec=1\nTimeoutAbortSec=5\n")
     systemctl("daemon-reload")
@@ -275,6 +274,23 @@ def own():
     os.kill(int(pid), signal.SIGSTOP)
     until("the watchdog", lambda: prop(unit, "NRestarts") == "1" and answers())
     expect("a server that hangs is replaced", prop(unit, "MainPID") != pid)
+    systemctl("stop", unit)
+    os.remove(drop + "/watchdog.conf")
+
+    # Debian's configuration under our unit.
+    shutil.copy(HERE + "/memcached-conf.conf", drop)
+    with open(CONF) as f:
+        text = f.read()
+    with open(CONF, "w") as f:
+        f.write(text.replace("-m 64", "-m 100 # a comment").replace("# -c 1024", "  -c 700"))
+    systemctl("daemon-reload")
+    systemctl("start", unit)
+    settings = ask("stats settings\r\n")
+    pid = prop(unit, "MainPID")
+    with open("/run/memcached/memcached.pid") as f:
+        expect("memcached.conf under sememcached.service", f.read().strip() == pid and "STAT maxbytes 104857600\r\n" in settings and "STAT maxconns 700\r\n" in settings
+               and pwd.getpwuid(int(status(pid)["Uid"].split()[1])).pw_name == "memcache", settings)
+    systemctl("reload", unit)
     systemctl("stop", unit)
     shutil.rmtree(drop)
     systemctl("daemon-reload")
