@@ -144,6 +144,8 @@ func lineDiffers(line []byte, r *protocol.Request, out protocol.Outcome) string 
 		return "1.6.18 does not discard the data block of a bad line"
 	case stores && slices.ContainsFunc(fields, func(f []byte) bool { return string(f) == "-" }):
 		return "a lone '-' is the number 0, and to 1.6.18 it is none"
+	case stores && slices.ContainsFunc(bytes.Split(bytes.TrimSuffix(line, []byte("\r")), []byte(" ")), func(f []byte) bool { return len(f) > 0 && len(bytes.TrimSpace(f)) == 0 }):
+		return "a number behind other white space may be the next word, and to 1.6.18 there is none"
 	case surplus(fields):
 		return "1.6.18 refuses a line with surplus words, and its data block"
 	case len(fields) > 20:
