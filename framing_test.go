@@ -132,7 +132,8 @@ func framesDiffer(input []byte) string {
 // lineDiffers is differs for one line.
 func lineDiffers(line []byte, r *protocol.Request, out protocol.Outcome) string {
 	fields := bytes.Fields(line)
-	stores := r.Command.Stores() || r.Command == protocol.MetaSet
+	// Where the data block has not come the request says nothing.
+	stores := slices.Contains([]string{"set", "add", "replace", "append", "prepend", "cas", "ms"}, string(first(fields)))
 	switch {
 	case len(line) > 0 && line[0] == ' ':
 		return "1.6.18 takes a command behind blanks"
