@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"sememcached/avc"
@@ -23,7 +25,12 @@ type loading struct {
 	total    int64 // bytes of the log
 	read     int64
 	unknown  int
+	chunk    []byte  // a copy of the chunk that is being restored
+	parts    [][]int // where its records begin, a part for each goroutine
 }
+
+// loaders bounds the goroutines that restore what is read while nobody is served.
+const loaders = 4
 
 // loadWaiter is a call that waits for the file to be loaded.
 type loadWaiter struct {
@@ -37,6 +44,10 @@ func (d *Data) beginLoad(labels []disk.Label) {
 	l := &loading{
 		sids: map[uint32]avc.SID{}, before: d.file.Next(), began: time.Now(), reported: time.Now(),
 		reader: d.file.Backwards(d.segments, d.file.Next()),
+	}
+	l.parts = make([][]int, 1)
+	if !d.cfg.Lazy {
+		l.parts = make([][]int, min(loaders, runtime.NumCPU()))
 	}
 	for _, s := range d.segments {
 		l.total += s.Bytes
@@ -95,40 +106,67 @@ func (d *Data) loadStep() error {
 	return nil
 }
 
-// restore puts the records of a chunk into the store, the last one first.
+// restore puts the records of a chunk into the store, the last one first. Those of a
+// key are one goroutine's, so that they keep their order.
 func (d *Data) restore(c *disk.Chunk, now uint32) error {
-	at := make([]int, 0, c.Count)
+	l := d.load
+	// A copy: a page that cannot be read is an error here, and would end the process in
+	// another goroutine.
+	l.chunk = append(l.chunk[:0], c.Records...)
+	for i := range l.parts {
+		l.parts[i] = l.parts[i][:0]
+	}
 	var r storage.Record
-	for i := 0; i < len(c.Records); {
-		n, err := storage.ParseRecord(c.Records[i:], &r)
+	for i := 0; i < len(l.chunk); {
+		n, err := storage.ParseRecord(l.chunk[i:], &r)
 		if err != nil {
 			return fmt.Errorf("%s: the file is damaged: offset %d of a chunk: %w", d.cfg.Path, i, err)
 		}
-		at = append(at, i)
+		p := &l.parts[0]
+		if len(l.parts) > 1 {
+			p = &l.parts[d.eng.store.Hash(r.Instance, r.Key)%uint64(len(l.parts))]
+		}
+		*p = append(*p, i)
 		i += n
 	}
+	var wait sync.WaitGroup
+	for _, at := range l.parts[1:] {
+		wait.Go(func() { d.restorePart(at, now) })
+	}
+	d.restorePart(l.parts[0], now)
+	wait.Wait()
+	return nil
+}
+
+// restorePart does so with the records at some places of the chunk.
+func (d *Data) restorePart(at []int, now uint32) {
+	var r storage.Record
+	var loaded, expired, noRoom, labelless int64
 	for i := len(at) - 1; i >= 0; i-- {
-		_, _ = storage.ParseRecord(c.Records[at[i]:], &r)
+		_, _ = storage.ParseRecord(d.load.chunk[at[i]:], &r)
 		var label avc.SID
 		if r.Kind == storage.RecordItem && (r.Label != 0 || !d.eng.off) {
 			var ok bool
 			if label, ok = d.load.sids[r.Label]; !ok {
 				r = storage.Record{Kind: storage.RecordGone, Instance: r.Instance, Key: r.Key}
-				d.n.labelless.Add(1)
+				labelless++
 			}
 		}
 		switch d.journal.Restore(&r, uint32(label), now) {
 		case storage.RestoredItem:
-			d.n.loaded.Add(1)
+			loaded++
 		case storage.RestoredDead:
 			if r.Kind == storage.RecordItem {
-				d.n.expired.Add(1)
+				expired++
 			}
 		case storage.RestoredNoRoom:
-			d.n.noRoom.Add(1)
+			noRoom++
 		}
 	}
-	return nil
+	d.n.loaded.Add(loaded)
+	d.n.expired.Add(expired)
+	d.n.noRoom.Add(noRoom)
+	d.n.labelless.Add(labelless)
 }
 
 // endLoad ends the loading, early if there is more, or because of err.

@@ -17,7 +17,7 @@ import (
 // journalInline are not copied then; Take looks them up.
 //
 // Journal's methods are for one goroutine, but for Await, Pressed, Pending and
-// Wake.
+// Wake, and for Restore, of which several may do the records of different keys.
 type Journal struct {
 	s     *Store
 	wake  func()

@@ -3,14 +3,20 @@
 // other in every round, so that what else the machine does hits all alike. Medians of
 // the rounds and their ratios are written.
 //
+// And, once a round, how long a start takes that loads a million items.
+//
 //	go build -o sememcached . && go run ./bench/persist -results bench/RESULTS-persist.md
+//
+// That takes four minutes. What the report says below the line "## Notes" stays.
 package main
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -38,6 +44,8 @@ type contestant struct {
 	get   bool
 	conns int
 	pipe  int // requests in one write
+
+	memory string // -m; "": 256
 }
 
 var contestants = []contestant{
@@ -67,17 +75,37 @@ func main() {
 	server := flag.String("server", "./sememcached", "the binary")
 	rounds := flag.Int("rounds", 5, "rounds")
 	each := flag.Duration("each", 2*time.Second, "time of one measurement")
+	items := flag.Int("items", 1_000_000, "items that a start loads; 0: none")
+	only := flag.String("only", "", "measure only what has this in its name; no report")
 	results := flag.String("results", "", "write the results to this file too")
 	flag.Parse()
-	if err := run(*server, *rounds, *each, *results); err != nil {
+	if *only != "" {
+		contestants = slices.DeleteFunc(contestants, func(c contestant) bool { return !strings.Contains(c.name, *only) })
+		ratios, *results = nil, ""
+	}
+	if err := run(*server, *rounds, *each, *items, *results); err != nil {
 		fmt.Fprintln(os.Stderr, "persist:", err)
 		os.Exit(1)
 	}
 }
 
-func run(server string, rounds int, each time.Duration, results string) error {
+func run(server string, rounds int, each time.Duration, items int, results string) error {
 	rates := map[string][]float64{}
+	var ld *loader
+	if items > 0 {
+		var err error
+		if ld, err = prepare(server, items); err != nil {
+			return fmt.Errorf("a file of %d items: %w", items, err)
+		}
+		defer ld.close()
+	}
 	for round := range rounds {
+		if ld != nil {
+			if err := ld.start(server); err != nil {
+				return fmt.Errorf("loading %d items: %w", items, err)
+			}
+			fmt.Fprintf(os.Stderr, "round %d  %-36s %10.2f s\n", round+1, "load", ld.seconds[round])
+		}
 		for i := range contestants {
 			c := &contestants[i]
 			rate, err := c.measure(server, each)
@@ -107,9 +135,19 @@ func run(server string, rounds int, each time.Duration, results string) error {
 		slices.Sort(rs)
 		fmt.Fprintf(&b, "| %s : %s | %.2f | %.2f |\n", q.a, q.b, rs[len(rs)/2], q.want)
 	}
+	if ld != nil {
+		ld.report(&b)
+	}
 	fmt.Print(b.String())
 	if results == "" {
 		return nil
+	}
+	old, err := os.ReadFile(results)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, notes, ok := strings.Cut(string(old), "\n## Notes\n"); ok {
+		b.WriteString("\n## Notes\n" + notes)
 	}
 	return os.WriteFile(results, []byte(b.String()), 0o644)
 }
@@ -121,44 +159,11 @@ func (c *contestant) measure(server string, each time.Duration) (rate float64, e
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, stop, err := c.serve(server, dir)
 	if err != nil {
 		return 0, err
 	}
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	l.Close()
-	var cmd *exec.Cmd
-	if c.redis {
-		cmd = exec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", ""}, c.args...)...)
-	} else {
-		args := []string{"-u", "root", "-l", "127.0.0.1", "-p", port, "-t", "2", "-m", "256"}
-		for _, a := range c.args {
-			args = append(args, strings.ReplaceAll(a, "DIR", dir))
-		}
-		abs, err := filepath.Abs(server)
-		if err != nil {
-			return 0, err
-		}
-		cmd = exec.Command(abs, args...)
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	addr := "127.0.0.1:" + port
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-			break
-		}
-		if time.Now().After(until) {
-			return 0, err
-		}
-	}
+	defer stop()
 	if c.get {
 		fill := contestant{conns: 4, pipe: 64}
 		if _, err := fill.load(addr, time.Second); err != nil {
@@ -166,6 +171,53 @@ func (c *contestant) measure(server string, each time.Duration) (rate float64, e
 		}
 	}
 	return c.load(addr, each)
+}
+
+// serve starts the server in a directory and returns when it listens; stop kills it.
+func (c *contestant) serve(server, dir string) (addr string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	l.Close()
+	var cmd *exec.Cmd
+	if c.redis {
+		cmd = exec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", ""}, c.args...)...)
+	} else {
+		memory := "256"
+		if c.memory != "" {
+			memory = c.memory
+		}
+		args := []string{"-u", "root", "-l", "127.0.0.1", "-p", port, "-t", "2", "-m", memory}
+		for _, a := range c.args {
+			args = append(args, strings.ReplaceAll(a, "DIR", dir))
+		}
+		abs, err := filepath.Abs(server)
+		if err != nil {
+			return "", nil, err
+		}
+		cmd = exec.Command(abs, args...)
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	addr = "127.0.0.1:" + port
+	for until := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+			return addr, stop, nil
+		}
+		if time.Now().After(until) {
+			stop()
+			return "", nil, err
+		}
+	}
 }
 
 // load sends requests for a time and returns how many a second were answered.
