@@ -81,6 +81,9 @@ func differs(input []byte) (why string, waits bool) {
 	if input[0] == protocol.MagicRequest {
 		return framesDiffer(input), false
 	}
+	if input[0] == 0x16 {
+		return "ours ends a connection that begins with a handshake of TLS", false
+	}
 	limits := protocol.Limits{Meta: true, NoMac: true}
 	for rest := append(bytes.Clone(input), strings.Repeat("version\r\n", marks)...); len(rest) > 0; {
 		lf := bytes.IndexByte(rest, '\n')
