@@ -3,6 +3,10 @@ package cnp
 // together is how many keys of a request are walked side by side.
 const together = 24
 
+// largeTree is from how many cells on a tree is large: half of a usual cache of the
+// second level of those that have the least.
+const largeTree = 16 << 10
+
 // walk is a key on its way down a tree.
 type walk struct {
 	key  []byte
@@ -13,13 +17,14 @@ type walk struct {
 // lacksKeys reports which of the needed commands the rules do not allow on some key of
 // text, of which next takes the first.
 //
-// The keys go down the tree together, each a step at a time, so that the processor
-// waits for the memory of all of them at once.
+// In a large tree the keys go down together, each a step at a time, so that the
+// processor waits for the memory of all of them at once. A small one is in its cache,
+// and the keys go one after the other.
 func (t *Table) lacksKeys(need Mask, text []byte, next func([]byte) (key, rest []byte)) Mask {
 	if need &^= t.any; need == 0 {
 		return 0
 	}
-	if len(t.tree.places) == 0 {
+	if len(t.tree.cells) < largeTree {
 		for key, left := next(text); key != nil; key, left = next(left) {
 			if lacks := t.lacks(need, key); lacks != 0 {
 				return lacks
