@@ -37,7 +37,7 @@ type DataConfig struct {
 	Lazy     bool          // serve while the file is being loaded
 	Limit    int64         // bytes that may wait to be written; 0 is 64 MiB
 	Memory   int64         // of items, for the addresses to reserve
-	Slack    int64         // by which the log may be longer than twice what is live; 0 is a 32nd of Memory, 1 to 64 MiB
+	Slack    int64         // by which the log may be longer than twice what is live; 0 is a quarter of Memory, 1 to 64 MiB
 	Log      *slog.Logger
 }
 
@@ -107,7 +107,7 @@ func (e *Secured) OpenData(cfg DataConfig) (*Data, error) {
 		cfg.Limit = defaultLimit
 	}
 	if cfg.Slack <= 0 {
-		cfg.Slack = max(minSlack, min(maxSlack, cfg.Memory/32))
+		cfg.Slack = max(minSlack, min(maxSlack, cfg.Memory/4))
 	}
 	d := &Data{
 		eng: e, cfg: cfg, log: cfg.Log, always: cfg.Sync == SyncAlways,

@@ -102,7 +102,7 @@ func fail(server string, images int, seed uint64, out io.Writer, dir string) err
 		if err != nil {
 			return err
 		}
-		commands := 3000
+		commands := 5000
 		if mode == "warm" {
 			commands = 600 // there are few moments
 		}
