@@ -49,26 +49,31 @@ func (s *Store) Holds() (h Holds) {
 
 // TimeHolds begins to fill Holds, which costs several system calls for each hold. Call it before
 // the store is used. It does nothing without the invariants tag.
-func (s *Store) TimeHolds() { s.timed = true }
+func (s *Store) TimeHolds() {
+	s.timed = true
+	for _, sh := range s.shards {
+		sh.since = new(threadState)
+	}
+}
 
 func (sh *Shard) lock() {
 	sh.mu.Lock()
 	if invariants && sh.s.timed {
-		sh.since = threadTime()
+		*sh.since = threadTime()
 	}
 }
 
 func (sh *Shard) tryLock() bool {
 	ok := sh.mu.TryLock()
 	if invariants && ok && sh.s.timed {
-		sh.since = threadTime()
+		*sh.since = threadTime()
 	}
 	return ok
 }
 
 func (sh *Shard) unlock() {
 	if invariants && sh.s.timed {
-		sh.s.holds.add(&sh.since)
+		sh.s.holds.add(sh.since)
 	}
 	sh.mu.Unlock()
 }

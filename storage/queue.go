@@ -35,25 +35,36 @@ const (
 type fifo struct{ head, tail, n uint32 }
 
 // queue is the eviction state of one class in one shard: all its linked items.
-type queue struct {
-	small, main fifo
-	extra       uint32 // how many items small may hold beyond its share
-	promoted    bool   // an item went from small to main since extra grew
+type queue struct{ small, main fifo }
+
+// learned is what a class has learned in one shard about its small queue: how many items it may hold beyond
+// its share, times two, and in the lowest bit whether an item went from it to the main queue
+// since that number grew. It lies apart from queue, which would be larger by a third.
+type learned uint16
+
+const (
+	promoted learned = 1
+	maxExtra         = 1<<15 - 1
+)
+
+func (l learned) extra() uint32 { return uint32(l >> 1) }
+
+// returned notes that an item came back that had left the small queue; items is how many
+// the class has.
+func (l *learned) returned(items uint32) {
+	if *l&promoted != 0 {
+		*l = learned(min(l.extra()+growBy, items/2, maxExtra)) << 1
+	}
 }
+
+// used notes that an item of the main queue proved to be in use.
+func (l *learned) used() { *l -= learned(min(l.extra(), shrinkBy)) << 1 }
 
 func (q *queue) n() uint32 { return q.small.n + q.main.n }
 
-// full reports whether the next victim should be of the small queue.
-func (q *queue) full() bool {
-	return q.main.n == 0 || (q.small.n-min(q.extra, q.small.n))*smallShare >= q.n()
-}
-
-// returned notes that an item came back that had left the small queue.
-func (q *queue) returned() {
-	if q.promoted {
-		q.promoted = false
-		q.extra = min(q.extra+growBy, q.n()/2)
-	}
+// full reports whether the next victim should be of the small queue, which may hold extra items.
+func (q *queue) full(extra uint32) bool {
+	return q.main.n == 0 || (q.small.n-min(extra, q.small.n))*smallShare >= q.n()
 }
 
 // of returns the list that holds an item with these bits.
@@ -152,12 +163,12 @@ const maxSteps = 256
 // victim returns the item that class c of this shard should lose, 0 if it has none
 // that may go.
 func (sh *Shard) victim(c int, now uint32) uint32 {
-	q := &sh.queues[c]
+	q, l := &sh.queues[c], &sh.learned[c]
 	a := sh.s.arena
 	fallback := uint32(0)
 	for range min(maxSteps, 3*q.n()) {
 		f := &q.main
-		if q.full() {
+		if q.full(l.extra()) {
 			f = &q.small
 		}
 		ref := f.tail
@@ -178,10 +189,12 @@ func (sh *Shard) victim(c int, now uint32) uint32 {
 		if f == &q.main {
 			if !kept {
 				setRecent(hd, recent(hd)-1)
-				q.extra -= min(q.extra, shrinkBy)
+				l.used()
 			}
 		} else {
-			q.promoted = q.promoted || !kept
+			if !kept {
+				*l |= promoted
+			}
 			hd.state |= stateMain
 			setRecent(hd, 0)
 		}

@@ -14,21 +14,22 @@ type Shard struct {
 	id uint8
 
 	// Everything below: +checklocks:mu
-	index  index
-	tree   *btree.BTreeG[uint32]
-	probe  position
-	queues []queue // by class; the last is that of runs
-	ghost  ghost
-	keep   uint32 // what Find returned last; Alloc does not evict it
-	deltas [labelDeltas]delta
-	stats  shardStats
-	mc     []classCount      // by memcached's class less one
-	cold   []classStats      // the same, allocated when first needed
-	pins   map[uint32]uint32 // pins of an item, by ref
+	index   index
+	tree    *btree.BTreeG[uint32]
+	probe   position
+	queues  []queue   // by class; the last is that of runs
+	learned []learned // the same
+	ghost   ghost
+	keep    uint32 // what Find returned last; Alloc does not evict it
+	deltas  [labelDeltas]delta
+	stats   shardStats
+	mc      []classCount      // by memcached's class less one
+	cold    []classStats      // the same, allocated when first needed
+	pins    map[uint32]uint32 // pins of an item, by ref
 
 	journal *shardJournal // nil: nobody writes down what changes
 
-	since threadState // of the thread that took the lock, with the invariants tag
+	since *threadState // of the thread that took the lock; set by TimeHolds
 }
 
 // Unlock unlocks the shard. Items that were found become invalid.
@@ -130,7 +131,8 @@ func (sh *Shard) Link(h uint64, it Item) {
 	} else {
 		if sh.ghost.take(h) {
 			hd.state |= stateMain
-			sh.queues[sh.s.classOf(ref)].returned()
+			c := sh.s.classOf(ref)
+			sh.learned[c].returned(sh.queues[c].n())
 		}
 		sh.put(h, ref)
 		sh.tree.ReplaceOrInsert(ref)

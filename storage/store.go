@@ -108,7 +108,10 @@ func New(cfg Config) (*Store, error) {
 	free := btree.NewFreeListG[uint32](64)
 	s.shards = make([]*Shard, cfg.Shards)
 	for i := range s.shards {
-		sh := &Shard{s: s, id: uint8(i), queues: make([]queue, len(s.classes)+1), mc: make([]classCount, len(s.mc.chunk))}
+		sh := &Shard{
+			s: s, id: uint8(i), queues: make([]queue, len(s.classes)+1), learned: make([]learned, len(s.classes)+1),
+			mc: make([]classCount, len(s.mc.chunk)),
+		}
 		t, err := s.retired.take(firstBuckets)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
