@@ -64,7 +64,9 @@ func (l *loop) admit(c *conn, r *protocol.Request) (o outcome, ok bool) {
 	case n.under:
 		lacks = m.LacksUnder(n.mask, r.Key)
 	case r.Keys != nil:
-		lacks = m.LacksKeys(n.mask, r.Keys, protocol.NextKey)
+		hint := l.hint // the keys are gone through once more
+		lacks = m.LacksKeys(n.mask, r.Keys, l.ruleKey)
+		l.hint = hint
 	default:
 		lacks = m.Lacks(n.mask, r.Key)
 	}
