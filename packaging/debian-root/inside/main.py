@@ -57,7 +57,7 @@ def prop(unit, name):
     return run("systemctl", "show", "--value", "-p", name, unit).stdout.strip()
 
 
-def until(what, ready, seconds=20):
+def until(what, ready, seconds=60):
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
