@@ -40,7 +40,7 @@ var rules = map[string]struct {
 	"internal/chat":      {},
 	"internal/debpolicy": {},
 	"internal/testca":    {},
-	"bench":              {ours: "policy avc mac storage engine protocol server internal/testca bench/load bench/rig bench/differ bench/crashing", others: "golang.org/x/sys"},
+	"bench":              {ours: "policy avc mac storage storage/disk engine protocol server internal/testca bench/load bench/rig bench/differ bench/crashing", others: "golang.org/x/sys go.etcd.io/bbolt"},
 	"":                   {ours: "policy policy/cnp policy/unit policy/selinux avc mac storage storage/disk engine protocol server demo", others: "github.com/spf13/pflag golang.org/x/sys"},
 }
 
