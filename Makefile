@@ -60,7 +60,7 @@ test: deps-test build ## run every test (installs what they need)
 # Thousands of runs of secilc and libsepol teach the race detector nothing: they belong to test.
 race: deps ## run the tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m -skip '^Test(ExplainIsRight.*|.*AgainstSepol|DebianRoundTrip)$$' ./policy
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./avc ./mac ./storage ./engine/... ./protocol ./internal/...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./avc ./mac ./storage/... ./engine/... ./protocol ./internal/...
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m -short ./server .
 
 lint: deps ## formatting, vet and static analysis
