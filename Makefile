@@ -88,7 +88,7 @@ fuzz: deps ## run each fuzz target for FUZZTIME (default 10s)
 	done
 
 bench: build ## side by side with memcached: ratios in one run (10 minutes)
-	$(GO) run ./bench/sidebyside -results bench/RESULTS.md -json bench/results.json -svg bench/charts
+	$(GO) run ./bench/sidebyside -notes bench/NOTES.md -results bench/RESULTS.md -json bench/results.json -svg bench/charts
 
 .PHONY: bench-full bench-guard
 bench-full: bench ## bench, two unpinned threads, the price of access control, 5M items, TLS
