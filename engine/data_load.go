@@ -15,7 +15,7 @@ import (
 // to its beginning, so that the first record of a key that is met is the last
 // one that was written: nothing older is ever in the store, not for a moment, while clients
 // are served already, and where memory is smaller than the file the newest items
-// are the ones that are kept.
+// have the first choice of it.
 type loading struct {
 	reader   *disk.Reader
 	sids     map[uint32]avc.SID // by the file's number; retained
@@ -197,7 +197,7 @@ func (d *Data) endLoad(err error) {
 		return
 	}
 	if n := d.n.noRoom.Load(); n > 0 {
-		d.log.Warn("data: memory is too small for the file: the oldest items were not loaded and leave it", "items", n)
+		d.log.Warn("data: memory is too small for the file: items for whose size none was left were not loaded and leave it", "items", n)
 	}
 	d.log.Info("data: loaded", "file", d.cfg.Path, "items", d.n.loaded.Load(), "expired", d.n.expired.Load(),
 		"seconds", fmt.Sprintf("%.3f", time.Since(l.began).Seconds()))
