@@ -155,6 +155,9 @@ func serve(o *options) error {
 			return exitf(exitOSError, "sememcached: %w", err)
 		}
 	}
+	if o.server.TLS.Enabled {
+		keepHeapFloor()
+	}
 	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
 	defer stop()
 	defer watchdog(srv)()
