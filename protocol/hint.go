@@ -20,7 +20,13 @@ import (
 type KeyScanner struct {
 	keys []byte // of the current get line
 	rest []byte // after the current line
+
+	framed bool
 }
+
+// Framed reports whether the key that Next returned last was taken from a frame of
+// the binary protocol. It may have spaces then, and is no token of a text line.
+func (s *KeyScanner) Framed() bool { return s.framed }
 
 // ScanKeys returns a scanner at the start of in, which must be the start of a
 // request.
@@ -29,6 +35,7 @@ func ScanKeys(in []byte) KeyScanner { return KeyScanner{rest: in} }
 // Next returns the next key, a view of the buffer of 1 to 250 bytes, or nil at
 // the end.
 func (s *KeyScanner) Next() []byte {
+	s.framed = false
 	for {
 		for len(s.keys) > 0 {
 			var key []byte
@@ -39,6 +46,7 @@ func (s *KeyScanner) Next() []byte {
 		if len(s.rest) > 0 && s.rest[0] == MagicRequest {
 			key := s.frame()
 			if len(key) > 0 {
+				s.framed = true
 				return key
 			}
 			continue

@@ -11,8 +11,9 @@ import "sememcached/protocol"
 
 // span is where a key is.
 type span struct {
-	at  uintptr // its address; compared and nothing else
-	len int
+	at    uintptr // its address; compared and nothing else
+	len   int32
+	token bool // it is a token of a text line: no space is in it
 }
 
 // scan hashes the keys at the start of c's input, of which the first becomes number
@@ -26,7 +27,7 @@ func (l *loop) scan(c *conn, n int) int {
 			break
 		}
 		l.hashes[n] = l.eng.Hash(key)
-		l.spans[n] = span{address(key), len(key)}
+		l.spans[n] = span{address(key), int32(len(key)), !scan.Framed()}
 		n++
 	}
 	c.hints = int32(n)
@@ -39,7 +40,7 @@ func (l *loop) prefetchKeys(keys []byte) {
 	n := 0
 	for key, rest := protocol.NextKey(keys); key != nil && n < hintGroup; key, rest = protocol.NextKey(rest) {
 		l.hashes[n] = l.eng.Hash(key)
-		l.spans[n] = span{address(key), len(key)}
+		l.spans[n] = span{address(key), int32(len(key)), true}
 		n++
 	}
 	l.hint, l.hints = 0, n
@@ -57,7 +58,7 @@ func (l *loop) hinted(at uintptr) bool {
 
 // hashOf returns the hash of a key of the input, 0 if the engine has to compute it.
 func (l *loop) hashOf(key []byte) uint64 {
-	if !l.hinted(address(key)) || l.spans[l.hint].len != len(key) {
+	if !l.hinted(address(key)) || int(l.spans[l.hint].len) != len(key) {
 		return 0
 	}
 	return l.hashes[l.hint]
@@ -65,10 +66,10 @@ func (l *loop) hashOf(key []byte) uint64 {
 
 // nextKey is protocol.NextKey, with the key's hash, or 0.
 func (l *loop) nextKey(keys []byte) (key, rest []byte, hash uint64) {
-	if l.hinted(address(keys)) {
+	if l.hinted(address(keys)) && l.spans[l.hint].token {
 		// The scan found no space within the key, so the key is the first token if a
 		// space follows, or nothing.
-		switch n := l.spans[l.hint].len; {
+		switch n := int(l.spans[l.hint].len); {
 		case n < len(keys) && keys[n] == ' ':
 			return keys[:n:n], keys[n+1:], l.hashes[l.hint]
 		case n == len(keys):
