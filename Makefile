@@ -136,8 +136,8 @@ bench-kernel: deps-test ## what a real kernel's decisions cost, in the VM (5 min
 policy-long: deps-test ## Debian's policies at every version, 200,000 questions each (20 minutes)
 	$(GO) test -count=1 -timeout 1h -v ./policy -run '^Test(DebianRoundTrip|DebianAgainstSepol)$$' -everyversion -queries 200000
 
-# A build that times the locks of the store; fails if one was held for more than 200 µs of the processor,
-# the noise of the machine aside, which STORAGE_HOLDS=0 does not allow for.
+# A build that times the locks of the store; fails if locks were held for more than 200 µs of the processor more often
+# than that happens to calculations without a lock.
 .PHONY: stall
 STALL_ITEMS ?= 5000000
 stall: deps ## how long locks are held, by phase, with 5M items (minutes); its log goes to bench/runs

@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"strings"
 	"sync/atomic"
-	"time"
 	"unsafe"
 )
 
@@ -61,27 +60,25 @@ func (it Item) Layout() string {
 
 var timedSum atomic.Uint64 // keeps the compiler from leaving the calculation out
 
-// TimeNothing times sections without any lock in which a thread only calculates, until stop, as holds are
-// timed. It returns how many there were, how many of them took bound or longer, which must be one of
-// HoldBounds, and the longest.
-func TimeNothing(stop *atomic.Bool, bound time.Duration) (sections, long uint64, most time.Duration) {
-	var h holds
-	sum := uint64(0)
-	for !stop.Load() {
+// NoHolds times sections without any lock in which a thread only calculates, as holds are timed.
+type NoHolds struct{ h holds }
+
+// Beside runs such sections until they have had as much of the processor as the holds of
+// the store since its last Holds, or a millisecond's worth of them.
+func (n *NoHolds) Beside(s *Store) {
+	sum := timedSum.Load()
+	for range 200 {
+		if n.h.total.Load() >= s.holds.total.Load() {
+			break
+		}
 		since := threadTime()
 		for i := range uint64(5000) {
 			sum += sum*31 + i
 		}
-		h.add(&since)
-		time.Sleep(50 * time.Microsecond)
-	}
-	for i := range h.cpu {
-		n := h.cpu[i].Load()
-		sections += n
-		if i > 0 && HoldBounds[i-1] >= bound {
-			long += n
-		}
+		n.h.add(&since)
 	}
 	timedSum.Store(sum)
-	return sections, long, time.Duration(h.mostCPU.Load())
 }
+
+// Holds is Store.Holds of the sections.
+func (n *NoHolds) Holds() Holds { return n.h.take() }

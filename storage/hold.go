@@ -1,6 +1,10 @@
 package storage
 
 import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +21,28 @@ type Holds struct {
 	CPU, Wall [len(HoldBounds) + 1]uint64 // holds of less than the bound of the same index and not of the one before
 	MostCPU   time.Duration
 	MostWall  time.Duration
-	Switched  uint64 // holds during which the processor was taken away; they are in Wall only
-	Moved     uint64 // holds whose goroutine changed its thread meanwhile; they are in Wall only
+	Switched  uint64        // holds during which the processor was taken away; they are in Wall only
+	Moved     uint64        // holds whose goroutine changed its thread meanwhile; they are in Wall only
+	Total     time.Duration // of the processor, all holds that are in CPU together
+	Longest   []LongHold    // some of those that took LongHoldBound or more of the processor
 }
+
+// LongHold is one hold of a lock.
+type LongHold struct {
+	CPU, Wall time.Duration
+	Faults    int64  // pages that the thread touched first
+	Where     string // the functions that held the lock, the innermost first
+}
+
+func (l LongHold) String() string {
+	return fmt.Sprintf("%v of the processor, %v by the clock, %d page faults: %s", l.CPU, l.Wall, l.Faults, l.Where)
+}
+
+// LongHoldBound is from when on a hold is described in [Holds], and longHolds how many of them are.
+const (
+	LongHoldBound = 200 * time.Microsecond
+	longHolds     = 50
+)
 
 // HoldBounds are the bounds of the counters in [Holds].
 var HoldBounds = [...]time.Duration{
@@ -34,16 +57,26 @@ type holds struct {
 	cpu, wall         [len(HoldBounds) + 1]atomic.Uint64
 	mostCPU, mostWall atomic.Int64
 	switched, moved   atomic.Uint64
+	total             atomic.Int64
+
+	mu sync.Mutex
+	// +checklocks:mu
+	longest []LongHold
 }
 
 // Holds returns how long locks were held since the last call; zeros without the invariants tag.
-func (s *Store) Holds() (h Holds) {
-	c := &s.holds
+func (s *Store) Holds() Holds { return s.holds.take() }
+
+func (c *holds) take() (h Holds) {
 	for i := range h.CPU {
 		h.CPU[i], h.Wall[i] = c.cpu[i].Swap(0), c.wall[i].Swap(0)
 	}
 	h.MostCPU, h.MostWall = time.Duration(c.mostCPU.Swap(0)), time.Duration(c.mostWall.Swap(0))
 	h.Switched, h.Moved = c.switched.Swap(0), c.moved.Swap(0)
+	h.Total = time.Duration(c.total.Swap(0))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.Longest, c.longest = c.longest, nil
 	return h
 }
 
@@ -84,6 +117,7 @@ type threadState struct {
 	wall     time.Time
 	cpu      time.Duration
 	switches int64 // how often the system took the processor away
+	faults   int64 // pages touched first
 }
 
 // threadTime returns the state of this thread; thread is negative if the goroutine
@@ -98,7 +132,7 @@ func threadTime() threadState {
 	if unix.Gettid() != thread {
 		thread = -1
 	}
-	return threadState{thread, wall, time.Duration(ts.Nano()), use.Nivcsw}
+	return threadState{thread, wall, time.Duration(ts.Nano()), use.Nivcsw, use.Minflt}
 }
 
 // add counts a hold that began in that state and ends now.
@@ -118,7 +152,30 @@ func (h *holds) add(since *threadState) {
 		return
 	}
 	h.cpu[holdIndex(cpu)].Add(1)
+	h.total.Add(int64(cpu))
 	atLeast(&h.mostCPU, cpu)
+	if cpu >= LongHoldBound {
+		h.describe(LongHold{CPU: cpu, Wall: wall, Faults: now.faults - since.faults})
+	}
+}
+
+// describe keeps a long hold, with who ended it.
+func (h *holds) describe(l LongHold) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.longest) == longHolds {
+		return
+	}
+	var pcs [12]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])]) // not this, add, unlock
+	var names []string
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		names = append(names, f.Function[strings.LastIndexByte(f.Function, '/')+1:])
+	}
+	l.Where = strings.Join(names, " < ")
+	h.longest = append(h.longest, l)
 }
 
 // maxAway is how much longer than its time of the processor a hold may last: beyond it the host of
