@@ -67,17 +67,18 @@ type holds struct {
 // Holds returns how long locks were held since the last call; zeros without the invariants tag.
 func (s *Store) Holds() Holds { return s.holds.take() }
 
-func (c *holds) take() (h Holds) {
-	for i := range h.CPU {
-		h.CPU[i], h.Wall[i] = c.cpu[i].Swap(0), c.wall[i].Swap(0)
+// take returns the counters and sets them to zero.
+func (h *holds) take() (t Holds) {
+	for i := range t.CPU {
+		t.CPU[i], t.Wall[i] = h.cpu[i].Swap(0), h.wall[i].Swap(0)
 	}
-	h.MostCPU, h.MostWall = time.Duration(c.mostCPU.Swap(0)), time.Duration(c.mostWall.Swap(0))
-	h.Switched, h.Moved = c.switched.Swap(0), c.moved.Swap(0)
-	h.Total = time.Duration(c.total.Swap(0))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h.Longest, c.longest = c.longest, nil
-	return h
+	t.MostCPU, t.MostWall = time.Duration(h.mostCPU.Swap(0)), time.Duration(h.mostWall.Swap(0))
+	t.Switched, t.Moved = h.switched.Swap(0), h.moved.Swap(0)
+	t.Total = time.Duration(h.total.Swap(0))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.Longest, h.longest = h.longest, nil
+	return t
 }
 
 // TimeHolds begins to fill Holds, which costs several system calls for each hold. Call it before
