@@ -2,6 +2,7 @@
 // paired ratios.
 //
 //	sidebyside [-short] [-n 7] [-rows get,mget24] [-json FILE] [-svg DIR] [-results FILE]
+//	           [-also EARLIER.json,...]
 //
 // The rivals are Debian's memcached, if it is installed, and whatever RIVALS in
 // the environment names, as name=command, several separated by ";". A rival must
@@ -52,6 +53,7 @@ type settings struct {
 	slap    bool
 	uring   bool
 	notes   string
+	also    string
 }
 
 func main() {
@@ -80,6 +82,9 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	rep := &report{Machine: rig.ThisMachine(), Command: commandLine(args), Versions: versions(kinds), Settings: describe(s)}
+	if rep.Earlier, err = earlier(s.also); err != nil {
+		return err
+	}
 	b := &bench{settings: s, kinds: kinds, dir: dir, log: out}
 	for _, g := range groups(rows) {
 		rs, err := b.group(g)
@@ -116,6 +121,7 @@ func parseFlags(args []string) (*settings, error) {
 	f.BoolVar(&s.verify, "verify", false, "compare every byte of every reply (not with the ceiling)")
 	f.BoolVar(&s.uring, "uring", false, "measure a ceiling that uses io_uring too (needs liburing-dev)")
 	f.StringVar(&s.notes, "notes", "", "append this file to the report")
+	f.StringVar(&s.also, "also", "", "results of earlier runs, written by -json, separated by commas: the report says which rows hold in every run")
 	f.BoolVar(&s.slap, "memcslap", true, "run libmemcached's memcslap too")
 	f.StringVar(&s.memory, "memory", "1000000", "measure the memory for these numbers of items; empty: not at all")
 	f.DurationVar(&s.rest, "rest", 0, "pause between two rows, for machines that others use too")

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sememcached/bench/rig"
 )
 
 // TestRun measures two rows shortly and reads back everything that was written.
@@ -64,6 +67,39 @@ func TestRun(t *testing.T) {
 	}
 	for _, name := range charts {
 		wellFormed(t, name)
+	}
+}
+
+// TestRuns: a row holds where all runs do.
+func TestRuns(t *testing.T) {
+	run := func(cpu, rate, p99 float64) *report {
+		return &report{Rows: []rowReport{{Name: "get", Target: 1.2, Servers: make([]serverReport, 2), Against: []ratioReport{{
+			Name: "memcached", CPU: rig.Spread{Median: cpu}, Rate: rig.Spread{Median: rate}, P99: rig.Spread{Median: p99},
+		}}}}}
+	}
+	var files []string
+	for i, r := range []*report{run(1.3, 1.1, 0.9), run(1.25, 1.3, 1.1)} {
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, name)
+	}
+	last := run(1.2, 1.25, 0.8)
+	var err error
+	if last.Earlier, err = earlier(strings.Join(files, ", ")); err != nil {
+		t.Fatal(err)
+	}
+	want := "| get | 1.2 | 1.30, 1.25, 1.20 | yes | 1.10, 1.30, 1.25 | 2 of 3 | 0.90, 1.10, 0.80 | 2 of 3 |"
+	if md := string(last.markdown()); !strings.Contains(md, want) || !strings.Contains(md, "## 3 runs") {
+		t.Errorf("expected %s in\n%s", want, md)
+	}
+	if _, err := earlier(files[0] + ",nothing.json"); err == nil {
+		t.Error("a file that does not exist: expected an error")
 	}
 }
 

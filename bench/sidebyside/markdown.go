@@ -22,6 +22,7 @@ func (r *report) markdown() []byte {
 	if len(r.Rows) == 0 {
 		return b.Bytes()
 	}
+	r.runsTable(&b)
 	for _, v := range r.rivals() {
 		r.ratios(&b, v)
 	}

@@ -18,6 +18,7 @@ type report struct {
 	Rows     []rowReport       `json:"rows"`
 	Memory   []memoryReport    `json:"memory,omitempty"`
 	Slap     []slapReport      `json:"memcslap,omitempty"`
+	Earlier  []*report         `json:"-"` // of the same rows, by -also
 }
 
 type rowReport struct {
