@@ -72,7 +72,7 @@
 //	  drainer.mu      TryLock only
 //	    class.mu
 //	      pool.mu
-//	labels.mu, retired.mu: leaves
+//	labels.mu, tables.mu: leaves
 //
 // One shard at a time; a second shard only by TryLock. Everything of a shard,
 // the headers of its items included, is read and written under its lock. nkey and

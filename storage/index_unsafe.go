@@ -2,7 +2,6 @@ package storage
 
 import (
 	"math/bits"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -50,7 +49,6 @@ type table struct {
 	base unsafe.Pointer
 	n    uint32
 	mem  []byte
-	free bool // in retired.free; protected by retired.mu
 }
 
 func (t *table) home(h uint64) uint32 {
@@ -223,7 +221,7 @@ func (t *table) cut(h uint64, ref uint32) {
 
 // startGrowing makes a table larger by a quarter the current one.
 func (sh *Shard) startGrowing(t *table) {
-	next, err := sh.s.retired.take(t.n + max(tableUnit, (t.n/4+tableUnit/2)&^(tableUnit-1)))
+	next, err := sh.s.tables.take(t.n + max(tableUnit, (t.n/4+tableUnit/2)&^(tableUnit-1)))
 	if err != nil {
 		return // no memory: the table fills up further; asked again at the next insert
 	}
@@ -244,7 +242,7 @@ func (sh *Shard) grow(n int) {
 	ix.frontier.Store(at)
 	if at == old.n {
 		ix.old.Store(nil)
-		sh.s.retired.give(old)
+		sh.s.tables.give(old)
 	}
 }
 
@@ -274,79 +272,6 @@ func (sh *Shard) moveBucket(old, cur *table, home uint32) {
 			return
 		}
 	}
-}
-
-// retired keeps the memory of tables that were outgrown. It is not unmapped,
-// because Prefetch may still be reading it; shards that grow later take it.
-type retired struct {
-	// waste counts the tables in free that still have memory. Giving it back takes a system
-	// call that may interrupt other processors, so that it waits until no lock is held.
-	waste atomic.Int32
-
-	mu sync.Mutex
-	// +checklocks:mu
-	free  map[uint32][]*table // by number of buckets; emptied, so all zero
-	dirty []*table            // those of free that still have memory, and some that were taken since
-	all   []*table
-	bytes int64 // mapped for tables in use
-}
-
-// take returns an empty table of n buckets.
-func (r *retired) take(n uint32) (*table, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.bytes += int64(n) * bucketSize
-	if l := r.free[n]; len(l) > 0 {
-		t := l[len(l)-1]
-		r.free[n] = l[:len(l)-1]
-		t.free = false
-		return t, nil
-	}
-	mem, err := allocate(int64(n) * bucketSize)
-	if err != nil {
-		r.bytes -= int64(n) * bucketSize
-		return nil, err
-	}
-	t := &table{base: unsafe.Pointer(unsafe.SliceData(mem)), n: n, mem: mem}
-	r.all = append(r.all, t)
-	return t, nil
-}
-
-// give takes an emptied table.
-func (r *retired) give(t *table) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.bytes -= int64(t.n) * bucketSize
-	t.free = true
-	r.free[t.n] = append(r.free[t.n], t)
-	r.dirty = append(r.dirty, t)
-	r.waste.Store(int32(len(r.dirty)))
-}
-
-// trim gives the memory of one table back to the system. No shard may be locked.
-func (r *retired) trim() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n := len(r.dirty); n > 0 {
-		if t := r.dirty[0]; t.free {
-			discard(t.mem)
-		}
-		r.dirty = append(r.dirty[:0], r.dirty[1:]...)
-	}
-	r.waste.Store(int32(len(r.dirty)))
-}
-
-func (r *retired) close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var err error
-	for _, t := range r.all {
-		if e := release(t.mem); err == nil {
-			err = e
-		}
-	}
-	r.all = nil
-	return err
 }
 
 // Prefetch asks the processor for what a look-up of each of the hashes will

@@ -24,7 +24,8 @@ type pool struct {
 	limit     int64    // bytes that may be mapped
 	mapped    int64    // bytes of pages and runs, in use or idle
 	fresh     uint32   // pages from here on were never used; page 0 never is
-	usable    uint32   // pages from here on are not mapped
+	usable    uint32   // pages from here on are not ready
+	reached   uint32   // pages from here on may not be touched
 	readying  bool     // a helper maps those that follow
 	idle      []uint32 // unused pages that are still mapped
 	cold      []uint32 // unused pages whose memory went back
@@ -44,7 +45,7 @@ type pool struct {
 // extent is a part of the run area, in grains.
 type extent struct{ at, n uint32 }
 
-// commitStep is how many bytes behind a run are made writable with it.
+// commitStep is how many bytes are made writable at once.
 const commitStep = 64 << 20
 
 // maxWarm bounds the runs that stay mapped for reuse.
@@ -74,14 +75,10 @@ func (p *pool) takePage(over int64) (page uint32, ok bool) {
 		p.cold = p.cold[:n-1]
 	case int64(p.fresh+1)*pageSize <= p.pageArea:
 		page = p.fresh
+		if page >= p.reached && !p.reach() {
+			return 0, false
+		}
 		if page >= p.usable {
-			// Whoever touches it first may hold locks, and to clear a huge page takes half a
-			// millisecond.
-			mem := p.hugePage(page)
-			if commit(mem) != nil {
-				return 0, false
-			}
-			refuseHugePages(mem)
 			p.usable = page + hugePages
 		}
 		p.fresh++
@@ -107,6 +104,19 @@ func (p *pool) used() uint32 {
 	return p.fresh
 }
 
+// reach makes more pages ones that may be touched, in small pages of the system until readyNext
+// wants something else. It waits for page faults of others.
+func (p *pool) reach() bool {
+	from := int64(max(p.reached, 1)) * pageSize
+	mem := p.a.mem[from:min(from+commitStep, p.pageArea)]
+	if commit(mem) != nil {
+		return false
+	}
+	refuseHugePages(mem)
+	p.reached = uint32((from + int64(len(mem))) / pageSize)
+	return true
+}
+
 // readyNext makes another goroutine get the next huge page from the system: to clear 2 MiB takes
 // longer than a lock may be held. Who comes before it is ready takes small pages.
 func (p *pool) readyNext() {
@@ -122,10 +132,12 @@ func (p *pool) readyNext() {
 			wantHugePages(p.hugePage(lo - hugePages)) // it was refused if it was not ready in time
 			populate(p.hugePage(lo - hugePages))
 		}
-		mem := p.hugePage(lo)
-		ok := commit(mem) == nil
+		p.mu.Lock()
+		ok := lo+hugePages <= p.reached || p.reach()
+		p.mu.Unlock()
 		if ok {
-			populate(mem)
+			wantHugePages(p.hugePage(lo))
+			populate(p.hugePage(lo))
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()

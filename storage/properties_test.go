@@ -349,3 +349,23 @@ func TestPoisonFindsUseAfterFree(t *testing.T) {
 	sh := s.Lock(h)
 	_, _ = sh.Alloc(h, &spec)
 }
+
+// TestLargeTable: the hash index of one shard outgrows the blocks that smaller tables are cut from.
+func TestLargeTable(t *testing.T) {
+	const n = 600_000
+	s := newStore(t, storage.Config{Limit: 256 << 20, Shards: 1})
+	for i := range n {
+		if err := set(s, storage.Spec{Key: fmt.Appendf(nil, "k%d", i), Now: 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(t, s)
+	for i := range n {
+		if got := get(s, fmt.Sprintf("k%d", i), 1); got == "" {
+			t.Fatalf("k%d is gone", i)
+		}
+	}
+	if st := s.Stats(); st.HashBytes < 6*n || st.HashBytes > 16*n {
+		t.Errorf("%d bytes of tables for %d items", st.HashBytes, n)
+	}
+}

@@ -44,8 +44,8 @@ func (sh *Shard) Unlock() {
 
 // trim gives some memory back to the system, if there is any to give. No shard may be locked.
 func (s *Store) trim() {
-	if s.retired.waste.Load() != 0 {
-		s.retired.trim()
+	if s.tables.waste.Load() != 0 {
+		s.tables.trim()
 	} else if s.pool.waste.Load() != 0 {
 		s.pool.trim()
 	}

@@ -117,6 +117,13 @@ type stallRun struct {
 	holds, longs, expected uint64 // of all phases
 }
 
+// stallKeys are buffers for keys: a server makes no garbage either, and collecting it under a lock takes time.
+var stallKeys = sync.Pool{New: func() any { return new([]byte) }}
+
+func stallKey(buf []byte, prefix string, i int) []byte {
+	return strconv.AppendInt(append(append(buf[:0], prefix...), ':'), int64(i), 10)
+}
+
 var stallValue = make([]byte, 1<<20)
 
 // store stores one item, and moves the clock from time to time.
@@ -124,7 +131,10 @@ func (r *stallRun) store(prefix string, i, size int) {
 	if i%10_000 == 0 {
 		r.now.Add(1)
 	}
-	spec := storage.Spec{Key: fmt.Appendf(nil, "%s:%d", prefix, i), Label: uint32(i % stallLabels), Now: r.now.Load()}
+	buf := stallKeys.Get().(*[]byte)
+	defer stallKeys.Put(buf)
+	*buf = stallKey(*buf, prefix, i)
+	spec := storage.Spec{Key: *buf, Label: uint32(i % stallLabels), Now: r.now.Load()}
 	var err error
 	if size > stallLarge {
 		err = r.receive(spec, stallValue[:size])
@@ -139,7 +149,10 @@ func (r *stallRun) store(prefix string, i, size int) {
 // hit reads one item.
 func (r *stallRun) hit(i int) {
 	var copied [100]byte
-	key := fmt.Appendf(nil, "a:%d", i)
+	buf := stallKeys.Get().(*[]byte)
+	defer stallKeys.Put(buf)
+	*buf = stallKey(*buf, "a", i)
+	key := *buf
 	h := r.s.Hash(0, key)
 	sh := r.s.Lock(h)
 	defer sh.Unlock()

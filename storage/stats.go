@@ -142,9 +142,7 @@ func (s *Store) Stats() Stats {
 	}
 	st.DirectReclaims = st.Evictions
 	st.HashPowerLevel = uint64(bits.Len64(buckets*bucketSlots) - 1)
-	s.retired.mu.Lock()
-	st.HashBytes = uint64(s.retired.bytes)
-	s.retired.mu.Unlock()
+	st.HashBytes = uint64(s.tables.size())
 	st.SlabsMoved = s.drainer.moved.Load()
 	p := &s.pool
 	p.mu.Lock()

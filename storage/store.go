@@ -40,7 +40,7 @@ type Store struct {
 	owner       []atomic.Uint32 // class of a page, plus one
 	reach       [256]uint16     // last byte of an item to prefetch, by owner
 	pool        pool
-	retired     retired
+	tables      tables
 	labels      labels
 	drainer     drainer
 	holds       holds
@@ -77,7 +77,6 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s.runBase = s.arena.ref(pageArea)
-	wantHugePages(s.arena.mem[pageSize:pageArea])
 	s.sizes = newSizes(s.arena.unit())
 	s.pages = make([]page, pageArea/pageSize)
 	s.owner = make([]atomic.Uint32, pageArea/pageSize)
@@ -85,7 +84,7 @@ func New(cfg Config) (*Store, error) {
 		a: s.arena, pageArea: pageArea, limit: cfg.Limit, fresh: 1, usable: 1, committed: pageArea,
 		holes: []extent{{0, uint32(runArea / grain)}},
 	}
-	s.retired.free = make(map[uint32][]*table)
+	s.tables.free = make(map[uint32][]*table)
 
 	seed := cfg.Seed
 	if seed == 0 {
@@ -112,7 +111,7 @@ func New(cfg Config) (*Store, error) {
 			s: s, id: uint8(i), queues: make([]queue, len(s.classes)+1), learned: make([]learned, len(s.classes)+1),
 			mc: make([]classCount, len(s.mc.chunk)),
 		}
-		t, err := s.retired.take(firstBuckets)
+		t, err := s.tables.take(firstBuckets)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -146,7 +145,7 @@ func (s *Store) Close() error {
 		}
 	}
 	s.pool.helpers.Wait()
-	return errors.Join(s.retired.close(), release(s.arena.whole))
+	return errors.Join(s.tables.close(), release(s.arena.whole))
 }
 
 // SetLimit changes Config.Limit while the store is in use. A lower one is reached by
