@@ -175,6 +175,7 @@ func (l *loop) halt(how int) {
 func (l *loop) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	nameThread(loopThread)
 	quiet := false
 	for {
 		n := l.wait(quiet)

@@ -122,6 +122,7 @@ func (h *handshaker) serve() {
 	// Coroutines run on the thread of whoever made them.
 	runtime.LockOSThread()
 	defer h.release()
+	nameThread(handshakeThread)
 	yieldToLoops()
 	for {
 		n, e := epollWaitBlocking(h.ep, h.events, h.patience())

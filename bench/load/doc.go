@@ -47,8 +47,13 @@ type Config struct {
 
 	Threads int
 	CPUs    []int // the core that thread i is pinned to; none: not pinned
-	Conns   int   // connections in all
-	Depth   int   // requests in flight on each
+
+	// RealTime runs the threads under real-time scheduling, so that nothing else that is to run on
+	// their cores delays them. It needs a privilege: see CanRealTime.
+	RealTime bool
+
+	Conns int // connections in all
+	Depth int // requests in flight on each
 
 	Protocol   Protocol
 	Sets, Gets int     // the mix; 0:0 is gets only

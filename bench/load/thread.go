@@ -121,6 +121,9 @@ func (t *thread) run(lim limits) {
 	if t.cpu >= 0 {
 		defer t.pin()()
 	}
+	if t.cfg.RealTime {
+		defer t.realTime()()
+	}
 	t.res, t.err = Result{}, nil
 	cpu := threadCPU()
 	begin := clock()
@@ -243,6 +246,36 @@ func (t *thread) pin() (restore func()) {
 		t.fail("cannot run on core %d: %v", t.cpu, err)
 	}
 	return func() { _ = unix.SchedSetaffinity(0, &old) }
+}
+
+// realTime runs the thread under real-time scheduling until the returned function is
+// called.
+func (t *thread) realTime() (restore func()) {
+	if err := setRealTime(true); err != nil {
+		t.fail("no real-time scheduling: %v", err)
+		return func() {}
+	}
+	return func() { _ = setRealTime(false) }
+}
+
+// CanRealTime reports whether a generator with Config.RealTime can run here.
+func CanRealTime() bool {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if setRealTime(true) != nil {
+		return false
+	}
+	return setRealTime(false) == nil
+}
+
+// setRealTime gives the calling thread the lowest real-time priority, or the ordinary one.
+func setRealTime(on bool) error {
+	const roundRobin = 2 // SCHED_RR
+	a := unix.SchedAttr{Size: unix.SizeofSchedAttr}
+	if on {
+		a.Policy, a.Priority = roundRobin, 1
+	}
+	return unix.SchedSetAttr(0, &a, 0)
 }
 
 // threadCPU is the user and system time of the calling thread.

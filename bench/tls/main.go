@@ -3,10 +3,12 @@
 //	tls [-server ./sememcached] [-results FILE] [-time 1s] [-n 7]
 //
 // Storm: clients without TLS, while others make nothing but TLS handshakes, as many
-// as they get; quiet and stormy windows alternate within one run, and what is
-// reported is the median of the paired ratios of the plain clients' latencies. The
+// as they get; quiet and stormy windows and a control alternate within one run, and
+// what is reported is the median of the ratios of the plain clients' latencies. The
 // handshakes are cut short after the server's share of them, so that they cost the
-// other side next to nothing.
+// other side next to nothing. The control is the same storm on a decoy, a server that
+// does nothing but answer: what it costs the plain clients is the storm's own work on
+// the core that they share, which elsewhere would be another machine's.
 //
 // Throughput: clients with TLS, of this server, of memcached and of a plain Go
 // server with a goroutine for each connection, in turns.
@@ -32,9 +34,16 @@ import (
 
 func main() {
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == goServerWord {
+	word := ""
+	if len(os.Args) > 1 {
+		word = os.Args[1]
+	}
+	switch word {
+	case goServerWord:
 		err = serveGo(os.Args[2:])
-	} else {
+	case stormWord:
+		err = serveStorm(os.Args[2:], os.Stdin, os.Stdout)
+	default:
 		err = run(os.Args[1:], os.Stdout)
 	}
 	if err != nil {

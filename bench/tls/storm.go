@@ -2,16 +2,10 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
-	"runtime"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"sememcached/bench/load"
 	"sememcached/bench/rig"
@@ -32,20 +26,31 @@ func (s *settings) storm() error {
 		return err
 	}
 	defer srv.Stop()
-	hello, err := clientHello()
+	weather, err := startStormer(srv.Addr, s.stormer)
 	if err != nil {
 		return err
+	}
+	defer weather.close()
+	priority := "at ordinary priority: there is no privilege for another"
+	if load.CanRealTime() {
+		priority = "at real-time priority"
 	}
 	fmt.Fprintf(s.report, `
 ## A storm of handshakes
 
-One loop and the handshake thread share core 0; the plain clients (50 connections, get, depth 1) and those who make
-handshakes (%d connections, lower priority) share core 1. %d pairs of a quiet and a stormy window of %v. Ratios are
-storm to quiet, median of the pairs with the smallest and the largest.
+One loop and the handshake thread share core 0. The plain clients (50 connections, get, depth 1, %s)
+share core 1 with the storm: a process of its own with %d connections, nice %d.
 
-| plain clients | window | requests/s | p50 us | p99 us | p99.9 us | handshakes/s |
-|---|---|---|---|---|---|---|
-`, s.stormer, s.n, s.time)
+%d triples of windows of %v: quiet; a storm on our server; and the control, where the same storm, with as many handshakes
+a second, meets a decoy, which runs on core 1 too and answers with a recorded flight. What the control costs the plain
+clients is the work of the storm itself on the core that it shares with them, and none of our server's. "Loop waits" is how
+long on average the loop's thread, when it could run, waited for its core; "in use" is the handshake thread's share of
+core 0, and "wanted" what it would have used of an idle one (the scheduler's figures, /proc/PID/task/TID/schedstat).
+Ratios are medians of the triples with the smallest and the largest.
+
+| plain clients | window | requests/s | p50 us | p99 us | p99.9 us | loop waits us | handshakes/s | in use | wanted |
+|---|---|---|---|---|---|---|---|---|---|
+`, priority, s.stormer, stormNice, s.n, s.time)
 	var ratios bytes.Buffer
 	for _, c := range []struct {
 		name string
@@ -53,6 +58,7 @@ storm to quiet, median of the pairs with the smallest and the largest.
 	}{{fmt.Sprintf("%.0f requests/s (open loop)", s.rate), s.rate}, {"as many as they get (closed loop)", 0}} {
 		cfg := plainLoad("tcp", plain)
 		cfg.Rate = c.rate
+		cfg.RealTime = load.CanRealTime()
 		g, err := load.New(cfg)
 		if err != nil {
 			return err
@@ -61,72 +67,141 @@ storm to quiet, median of the pairs with the smallest and the largest.
 			g.Close()
 			return err
 		}
-		err = s.compareStorm(g, srv.Addr, hello, c.name, &ratios)
+		err = s.compareStorm(g, srv.PID, weather, c.name, &ratios)
 		g.Close()
 		if err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(s.report, "\n| plain clients | requests/s | p50 | p99 | p99 at most half higher |\n|---|---|---|---|---|\n%s", ratios.Bytes())
+	fmt.Fprintf(s.report, "\n| plain clients | ratio | requests/s | p50 | p99 | p99 at most half higher |\n|---|---|---|---|---|---|\n%s", ratios.Bytes())
 	return nil
 }
 
-// compareStorm measures pairs of windows and writes their rows.
-func (s *settings) compareStorm(g *load.Generator, addr string, hello []byte, name string, ratios *bytes.Buffer) error {
-	type window struct{ rate, p50, p99, p999, shakes []float64 }
-	var quiet, stormy window
-	note := func(w *window, r load.Result, shakes float64) {
-		w.rate = append(w.rate, r.Rate())
-		w.p50 = append(w.p50, micros(r.Latency.Quantile(0.5)))
-		w.p99 = append(w.p99, micros(r.Latency.Quantile(0.99)))
-		w.p999 = append(w.p999, micros(r.Latency.Quantile(0.999)))
-		w.shakes = append(w.shakes, shakes)
+// A window is quiet, stormy, or the control.
+const (
+	quiet = iota
+	stormy
+	control
+	windows
+)
+
+// figures are those of all windows of one sort.
+type figures struct{ rate, p50, p99, p999, wait, shakes, used, wanted []float64 }
+
+// row is the medians.
+func (f *figures) row() string {
+	var b strings.Builder
+	for _, c := range []struct {
+		format string
+		v      []float64
+	}{{"%.0f", f.rate}, {"%.0f", f.p50}, {"%.0f", f.p99}, {"%.0f", f.p999}, {"%.1f", f.wait}, {"%.0f", f.shakes}, {"%.0f %%", f.used}, {"%.0f %%", f.wanted}} {
+		fmt.Fprintf(&b, " "+c.format+" |", rig.SpreadOf(c.v).Median)
+	}
+	return b.String()
+}
+
+// compareStorm measures triples of windows and writes their rows.
+func (s *settings) compareStorm(g *load.Generator, pid int, weather *stormer, name string, ratios *bytes.Buffer) error {
+	loop, err := threadFile(pid, "mc-worker")
+	if err != nil {
+		return err
+	}
+	hand, err := threadFile(pid, "mc-tls")
+	if err != nil {
+		return err
 	}
 	if _, err := g.Run(s.time / 2); err != nil {
 		return err
 	}
-	one := func(storm bool) error {
-		var st *stormers
-		if storm {
-			st = startStorm(addr, hello, s.stormer)
-			time.Sleep(s.time / 5)
-			st.done.Store(0)
+	var all [windows]figures
+	perSecond := 0 // handshakes of the last storm
+	one := func(which int) error {
+		var err error
+		switch which {
+		case stormy:
+			_, err = weather.order("storm")
+		case control:
+			_, err = weather.order("control %d", perSecond)
 		}
-		r, err := g.Run(s.time)
-		if err == nil {
-			err = r.Err()
-		}
-		if !storm {
-			note(&quiet, r, 0)
+		if err != nil {
 			return err
 		}
-		shakes := float64(st.done.Load()) / r.Elapsed.Seconds()
-		if e := st.stop(); err == nil {
-			err = e
+		time.Sleep(s.time / 5)
+		var loops, hands [2]threadTimes
+		var counts [2]int
+		var r load.Result
+		for i := range 2 {
+			if i == 1 {
+				if r, err = g.Run(s.time); err == nil {
+					err = r.Err()
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if counts[i], err = weather.order("count"); err != nil {
+				return err
+			}
+			if loops[i], err = readThread(loop); err != nil {
+				return err
+			}
+			if hands[i], err = readThread(hand); err != nil {
+				return err
+			}
 		}
-		note(&stormy, r, shakes)
-		return err
+		shakes := 0.0
+		if which != quiet {
+			if _, err := weather.order("end"); err != nil {
+				return err
+			}
+			shakes = float64(counts[1]-counts[0]) / r.Elapsed.Seconds()
+		}
+		if which == stormy {
+			perSecond = int(shakes)
+		}
+		h := hands[1].since(hands[0])
+		percent := func(d time.Duration) float64 { return 100 * d.Seconds() / r.Elapsed.Seconds() }
+		f := &all[which]
+		for _, c := range []struct {
+			to *[]float64
+			v  float64
+		}{
+			{&f.rate, r.Rate()},
+			{&f.p50, micros(r.Latency.Quantile(0.5))},
+			{&f.p99, micros(r.Latency.Quantile(0.99))},
+			{&f.p999, micros(r.Latency.Quantile(0.999))},
+			{&f.wait, loops[1].since(loops[0]).wait()},
+			{&f.shakes, shakes},
+			{&f.used, percent(h.ran)},
+			{&f.wanted, percent(h.ran + h.waited)},
+		} {
+			*c.to = append(*c.to, c.v)
+		}
+		return nil
 	}
+	// The control follows a storm, whose rate it takes over.
+	orders := [2][windows]int{{quiet, stormy, control}, {stormy, control, quiet}}
 	for i := range s.n {
-		for _, storm := range [2]bool{i%2 == 1, i%2 == 0} {
-			if err := one(storm); err != nil {
+		for _, which := range orders[i%len(orders)] {
+			if err := one(which); err != nil {
 				return err
 			}
 		}
 	}
-	for _, w := range []struct {
+	for which, title := range [windows]string{"quiet", "storm", "control"} {
+		fmt.Fprintf(s.report, "| %s | %s |%s\n", name, title, all[which].row())
+	}
+	for _, c := range []struct {
 		name string
-		w    *window
-	}{{"quiet", &quiet}, {"storm", &stormy}} {
-		m := func(v []float64) float64 { return rig.SpreadOf(v).Median }
-		fmt.Fprintf(s.report, "| %s | %s | %.0f | %.0f | %.0f | %.0f | %.0f |\n", name, w.name,
-			m(w.w.rate), m(w.w.p50), m(w.w.p99), m(w.w.p999), m(w.w.shakes))
+		a, b int
+	}{{"storm to quiet", stormy, quiet}, {"control to quiet", control, quiet}, {"storm to control", stormy, control}} {
+		a, b := &all[c.a], &all[c.b]
+		verdict := "yes"
+		if rig.SpreadOf(rig.Ratios(a.p99, b.p99)).Median > mostRise {
+			verdict = "NO"
+		}
+		fmt.Fprintf(ratios, "| %s | %s | %s | %s | %s | %s |\n", name, c.name, spread(a.rate, b.rate), spread(a.p50, b.p50), spread(a.p99, b.p99), verdict)
 	}
-	verdict := "yes"
-	if rig.SpreadOf(rig.Ratios(stormy.p99, quiet.p99)).Median > mostRise {
-		verdict = "NO"
-	}
-	fmt.Fprintf(ratios, "| %s | %s | %s | %s | %s |\n", name, spread(stormy.rate, quiet.rate), spread(stormy.p50, quiet.p50), spread(stormy.p99, quiet.p99), verdict)
 	return nil
 }
 
@@ -138,107 +213,4 @@ func micros(d time.Duration) float64 { return float64(d) / 1e3 }
 func spread(a, b []float64) string {
 	s := rig.SpreadOf(rig.Ratios(a, b))
 	return fmt.Sprintf("%.2f (%.2f-%.2f)", s.Median, s.Low, s.High)
-}
-
-// stormers make handshakes until stop.
-type stormers struct {
-	done  atomic.Int64
-	end   chan struct{}
-	group sync.WaitGroup
-	mu    sync.Mutex
-	err   error
-}
-
-// stormNice is the priority of those who make handshakes: elsewhere they would be
-// other machines.
-const stormNice = 19
-
-func startStorm(addr string, hello []byte, conns int) *stormers {
-	st := &stormers{end: make(chan struct{})}
-	tcp, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		st.err = err
-		return st
-	}
-	sa := &unix.SockaddrInet4{Port: tcp.Port, Addr: [4]byte(tcp.IP.To4())}
-	// Few threads, each with connections whose handshakes overlap.
-	const threads = 2
-	for range threads {
-		st.group.Go(func() {
-			runtime.LockOSThread() // and not unlocked: the thread ends with its priority
-			var set unix.CPUSet
-			set.Set(1)
-			_ = unix.SchedSetaffinity(0, &set)
-			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), stormNice)
-			if err := st.run(sa, hello, conns/threads); err != nil {
-				st.mu.Lock()
-				defer st.mu.Unlock()
-				st.err = err
-			}
-		})
-	}
-	return st
-}
-
-func (st *stormers) stop() error {
-	close(st.end)
-	st.group.Wait()
-	return st.err
-}
-
-// run begins handshakes on n connections at a time and ends each when the server
-// has done its share of it.
-func (st *stormers) run(sa unix.Sockaddr, hello []byte, n int) error {
-	fds := make([]int, n)
-	buf := make([]byte, 8<<10)
-	for {
-		select {
-		case <-st.end:
-			return nil
-		default:
-		}
-		for i := range fds {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			if err := unix.Connect(fd, sa); err != nil {
-				unix.Close(fd)
-				return err
-			}
-			if _, err := unix.Write(fd, hello); err != nil {
-				unix.Close(fd)
-				return err
-			}
-			fds[i] = fd
-		}
-		for _, fd := range fds {
-			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // no TIME_WAIT
-			_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1})
-			k, err := unix.Read(fd, buf)
-			unix.Close(fd)
-			if err == nil && k > 0 {
-				st.done.Add(1)
-			}
-		}
-	}
-}
-
-// clientHello is the first flight of a client: anybody can send it again and again.
-func clientHello() ([]byte, error) {
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	c := tls.Client(ours, &tls.Config{
-		InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}, MinVersion: tls.VersionTLS13,
-	})
-	go func() { _ = c.Handshake() }() // ends when the pipe is closed
-	buf := make([]byte, 8<<10)
-	n, err := theirs.Read(buf)
-	if err != nil {
-		return nil, err
-	}
-	if n < 6 || buf[0] != 0x16 {
-		return nil, errors.New("the first flight of crypto/tls is no handshake")
-	}
-	return buf[:n], nil
 }
