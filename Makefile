@@ -91,9 +91,11 @@ bench: build ## side by side with memcached: ratios in one run (10 minutes)
 	$(GO) run ./bench/sidebyside -notes bench/NOTES.md -results bench/RESULTS.md -json bench/results.json -svg bench/charts
 
 .PHONY: bench-full bench-guard
-bench-full: bench ## bench, two unpinned threads, the price of access control, 5M items, TLS
+bench-full: bench ## bench, two and four unpinned threads, the price of access control, 5M items, growth, TLS
 	$(GO) run ./bench/sidebyside -threads 2 -pin=false -results bench/RESULTS-2threads.md -json bench/results-2threads.json -memory ''
+	$(GO) run ./bench/sidebyside -threads 4 -pin=false -strace=false -memcslap=false -results bench/RESULTS-4threads.md -memory ''
 	RIVALS="macoff=./sememcached --mac off" $(GO) run ./bench/sidebyside -rows get,get90,set,mget24,mget100,pipe16 -strace=false -memory 5000000 -results bench/RESULTS-mac.md -json bench/results-mac.json
+	$(GO) run ./bench/growth -results bench/RESULTS-growth.md
 	$(GO) run ./bench/tls -results bench/RESULTS-tls.md
 
 .PHONY: bench-policy

@@ -1,6 +1,7 @@
 // Growth says how the cost of a request grows: our server's processor time for a get, with
 // more and more items, connections, labels and event loops, relative to the cheapest
-// point of each row.
+// point of each row. Beside it are Debian's memcached and the ceiling, a C server that makes the
+// same system calls and stores nothing (package rig): what grows there too is the kernel's and the processor's.
 //
 //	growth [-n 5] [-time 400ms] [-server ./sememcached] [-rows items,connections,labels,threads] [-results FILE]
 //
@@ -14,8 +15,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -117,28 +120,31 @@ func (t *tool) row(b *bytes.Buffer, out io.Writer, name string) (err error) {
 		return errors.New("expected items, connections, labels or threads")
 	}
 	r := rows[i]
-	var servers []*rig.Server
+	kinds := t.kinds(name)
+	var servers []*rig.Server // those of a point side by side
 	defer func() {
 		for _, s := range servers {
 			err = errors.Join(err, s.Stop())
 		}
 	}()
-	cpu, p99 := make([][]float64, len(r.points)), make([][]float64, len(r.points))
 	for _, p := range r.points {
-		s, err := t.start(t.scaled(p), name != "threads")
-		if err != nil {
-			return err
+		for _, k := range kinds {
+			s, err := t.start(k, t.scaled(p), name != "threads")
+			if err != nil {
+				return err
+			}
+			servers = append(servers, s)
 		}
-		servers = append(servers, s)
 	}
+	cpu, p99 := make([][]float64, len(servers)), make([][]float64, len(servers))
 	for range t.o.Repetitions {
-		for i, p := range r.points {
-			p = t.scaled(p)
+		for j := range servers {
+			p := t.scaled(r.points[j/len(kinds)])
 			c := load.Config{Keys: p.keys, Conns: p.conns, Seed: 1}
 			if t.pin && name != "threads" {
 				c.CPUs = []int{1}
 			}
-			samples, err := rig.Compare(servers[i:i+1], c, rig.Options{Repetitions: 1, Warm: t.o.Warm, Time: t.o.Time})
+			samples, err := rig.Compare(servers[j:j+1], c, rig.Options{Repetitions: 1, Warm: t.o.Warm, Time: t.o.Time})
 			if err != nil {
 				return err
 			}
@@ -146,22 +152,45 @@ func (t *tool) row(b *bytes.Buffer, out io.Writer, name string) (err error) {
 			if s.HitRatio < 1 {
 				return fmt.Errorf("expected hits only, found a ratio of %.3f", s.HitRatio)
 			}
-			cpu[i], p99[i] = append(cpu[i], s.CPU), append(p99[i], float64(s.P99)/1e3)
+			cpu[j], p99[j] = append(cpu[j], s.CPU), append(p99[j], float64(s.P99)/1e3)
 		}
 	}
-	fmt.Fprintf(b, "\n## %s\n\n%s. Aim: at most %.1f times the cheapest point.\n\n| %s | us CPU per request | of the cheapest | p99 us |\n|---|---|---|---|\n", name, r.about, r.limit, name)
-	least := 0.0
-	for i := range cpu {
-		if m := rig.SpreadOf(cpu[i]).Median; i == 0 || m < least {
-			least = m
-		}
+	fmt.Fprintf(b, "\n## %s\n\n%s. Aim: at most %.1f times the cheapest point.\n\n| %s |", name, r.about, r.limit, name)
+	for _, k := range kinds {
+		fmt.Fprintf(b, " %s: us CPU per request | of the cheapest | p99 us |", k.Name)
 	}
+	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat("---|---|---|", len(kinds)))
 	for i, p := range r.points {
-		m := rig.SpreadOf(cpu[i]).Median
-		fmt.Fprintf(b, "| %d | %.2f | %.2f | %.0f |\n", r.value(t.scaled(p)), m, m/least, rig.SpreadOf(p99[i]).Median)
-		fmt.Fprintf(out, "# %s %d: %.2f us, %.2f of the cheapest\n", name, r.value(t.scaled(p)), m, m/least)
+		fmt.Fprintf(b, "| %d |", r.value(t.scaled(p)))
+		for k := range kinds {
+			least := math.Inf(1)
+			for j := k; j < len(cpu); j += len(kinds) {
+				least = min(least, rig.SpreadOf(cpu[j]).Median)
+			}
+			m, far := rig.SpreadOf(cpu[i*len(kinds)+k]).Median, rig.SpreadOf(p99[i*len(kinds)+k]).Median
+			fmt.Fprintf(b, " %.2f | %.2f | %.0f |", m, m/least, far)
+			if k == 0 {
+				fmt.Fprintf(out, "# %s %d: %.2f us, %.2f of the cheapest\n", name, r.value(t.scaled(p)), m, m/least)
+			}
+		}
+		fmt.Fprintln(b)
 	}
 	return nil
+}
+
+// kinds are the servers of a row: ours and, where there are others, who does the same.
+func (t *tool) kinds(row string) []rig.Kind {
+	kinds := []rig.Kind{{Name: "sememcached", Argv: []string{t.server}}}
+	if row == "labels" {
+		return kinds
+	}
+	if p, err := exec.LookPath("memcached"); err == nil {
+		kinds = append(kinds, rig.Kind{Name: "memcached", Argv: []string{p}})
+	}
+	if ceiling, err := rig.BuildCeiling(t.dir); err == nil && row != "threads" {
+		kinds = append(kinds, ceiling)
+	}
+	return kinds
 }
 
 func (t *tool) scaled(p point) point {
@@ -170,16 +199,18 @@ func (t *tool) scaled(p point) point {
 }
 
 // start starts a server and stores the items of a point.
-func (t *tool) start(p point, pin bool) (*rig.Server, error) {
-	place := rig.Place{Threads: p.threads, MemoryMB: rig.MemoryFor(p.keys, 32), MaxConns: p.conns + 1000}
+func (t *tool) start(k rig.Kind, p point, pin bool) (*rig.Server, error) {
+	place := rig.Place{Threads: p.threads, MemoryMB: rig.MemoryFor(p.keys, 32), MaxConns: p.conns + 1000, ValueSize: 32}
 	if t.pin && pin {
 		place.CPUs = []int{0}
 	}
-	file := filepath.Join(t.dir, "contexts")
-	if err := os.WriteFile(file, []byte("client * system_u:system_r:kv_admin_t:s0-s0:c0.c1023\n"), 0o600); err != nil {
-		return nil, err
+	if k.Name == "sememcached" {
+		file := filepath.Join(t.dir, "contexts")
+		if err := os.WriteFile(file, []byte("client * system_u:system_r:kv_admin_t:s0-s0:c0.c1023\n"), 0o600); err != nil {
+			return nil, err
+		}
+		k.Argv = append(k.Argv[:1:1], "--contexts", file)
 	}
-	k := rig.Kind{Name: "sememcached", Argv: []string{t.server, "--contexts", file}}
 	s, err := rig.Start(k, place)
 	if err != nil {
 		return nil, err

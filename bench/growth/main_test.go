@@ -17,7 +17,7 @@ func TestRun(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	report := filepath.Join(dir, "r.md")
-	if err := run([]string{"-server", server, "-n", "1", "-time", "250ms", "-warm", "0", "-scale", "1000", "-pin=false", "-results", report}, io.Discard); err != nil {
+	if err := run([]string{"-server", server, "-n", "1", "-time", "100ms", "-warm", "0", "-scale", "1000", "-pin=false", "-results", report}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(report)
