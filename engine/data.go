@@ -157,6 +157,11 @@ func (d *Data) begin() error {
 			d.cfg.Path, time.Unix(facts.Zero+startOffset, 0).UTC().Format(time.RFC3339), time.Unix(e.clock(), 0).UTC().Format(time.RFC3339))
 	}
 	e.started = facts.Zero
+	if d.always {
+		if err := d.file.MakeTail(); err != nil {
+			return err
+		}
+	}
 	if d.segments, err = d.file.Segments(); err != nil {
 		return err
 	}
@@ -212,14 +217,13 @@ func (d *Data) run() {
 				d.finish()
 				return
 			case <-tick.C:
+				d.commit()
 			case <-d.urgent:
+				d.extend()
 			case fn := <-d.requests:
 				fn()
-				continue
 			default:
-				continue
 			}
-			d.commit()
 			continue
 		}
 		select {
@@ -229,7 +233,7 @@ func (d *Data) run() {
 		case <-tick.C:
 			d.commit()
 		case <-d.urgent:
-			d.commit()
+			d.extend()
 		case fn := <-d.requests:
 			fn()
 		}

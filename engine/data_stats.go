@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"sememcached/storage/disk"
 )
 
 // dataCounters are what "stats data" shows.
@@ -22,11 +20,11 @@ type dataCounters struct {
 	loadRead, loadTotal, loadTime               atomic.Int64
 }
 
-// count counts a commit.
-func (n *dataCounters) count(b *disk.Batch, took time.Duration) {
+// count counts a commit of records, and the bytes that it has made the log longer by.
+func (n *dataCounters) count(records uint64, bytes int64, took time.Duration) {
 	n.commits.Add(1)
-	n.records.Add(int64(b.Records()))
-	n.written.Add(b.Bytes())
+	n.records.Add(int64(records))
+	n.written.Add(bytes)
 	n.last.Store(int64(took))
 	if int64(took) > n.longest.Load() {
 		n.longest.Store(int64(took))

@@ -40,7 +40,7 @@ func (d *Data) undo() {
 			at += n
 		}
 	}
-	d.batch.Each(collect)
+	d.batch.EachNew(collect)
 	d.journal.Take(collect)
 	if len(keys) == 0 {
 		return
@@ -51,6 +51,9 @@ func (d *Data) undo() {
 	}
 	left := len(keys)
 	now := e.Clock()
+	d.batch.EachKept(func(records []byte) {
+		left -= d.undoChunk(&disk.Chunk{Records: records}, keys, labels, now)
+	})
 	r := d.file.Backwards(d.segments, d.file.Next())
 	for left > 0 {
 		more, err := r.Next(func(c *disk.Chunk) { left -= d.undoChunk(c, keys, labels, now) })

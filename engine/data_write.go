@@ -32,35 +32,83 @@ const (
 	rewriteStep = 256 << 10 // at least
 )
 
-// commit writes what waits. It returns why the file is closed for good, or nil.
+// commit writes what waits, and what Extend has written, in a transaction. It
+// returns why the file is closed for good, or nil.
 func (d *Data) commit() error {
 	if err := d.Err(); err != nil {
 		return err
 	}
-	e, b := d.eng, &d.batch
-	now := e.Clock()
-	d.journal.Tick(now)
-	seq := uint64(0)
-	if d.epoch != nil {
-		// Records that were made until now name labels of this generation or an older one.
-		seq = e.mon.Generation().Seq
+	b := &d.batch
+	began, seq := d.gather()
+	changed := b.Bytes()
+	d.rewriteSome(d.eng.Clock(), changed)
+	d.observe(seq)
+	return d.transact(began)
+}
+
+// extend is commit for those who wait for an answer: under SyncAlways it writes
+// what waits into the tail of the log, while that has room.
+func (d *Data) extend() error {
+	if !d.always || d.unclean {
+		return d.commit()
 	}
-	began := time.Now()
-	b.Reset()
+	if err := d.Err(); err != nil {
+		return err
+	}
+	b := &d.batch
+	began, seq := d.gather()
+	d.observe(seq)
+	if b.Settled() {
+		d.journal.Written(true)
+		return nil
+	}
+	n := b.Records() - b.Kept()
+	b.CAS, b.Time = d.eng.store.CAS(), began.UnixMilli()
+	d.n.oldest.Store(began.Add(-d.cfg.Interval).UnixNano())
+	ok, err := d.file.Extend(b)
+	if err != nil {
+		d.fail(err)
+		return d.Err()
+	}
+	if !ok {
+		return d.commit()
+	}
+	d.n.count(n, 0, time.Since(began))
+	d.n.oldest.Store(0)
+	d.journal.Written(true)
+	return nil
+}
+
+// gather puts what waits into the batch. Records that were made until now name
+// labels of generation seq or an older one.
+func (d *Data) gather() (began time.Time, seq uint64) {
+	d.journal.Tick(d.eng.Clock())
+	if d.epoch != nil {
+		seq = d.eng.mon.Generation().Seq
+	}
+	began = time.Now()
 	d.putFlushes()
 	d.journal.Take(d.add)
-	changed := b.Bytes()
-	d.rewriteSome(now, changed)
+	return began, seq
+}
+
+// observe says that no record of an older generation than seq waits any more.
+func (d *Data) observe(seq uint64) {
 	if d.epoch != nil {
 		d.epoch.Observe(seq)
 	}
+}
+
+// transact writes the batch in a transaction.
+func (d *Data) transact(began time.Time) error {
+	b := &d.batch
 	b.Unclean = d.unclean && !b.Empty()
 	if b.Empty() {
 		d.n.oldest.Store(0)
 		d.journal.Written(true)
 		return nil
 	}
-	b.CAS, b.Time = e.store.CAS(), began.UnixMilli()
+	b.CAS, b.Time = d.eng.store.CAS(), began.UnixMilli()
 	d.n.oldest.Store(began.Add(-d.cfg.Interval).UnixNano())
 	seg, err := d.file.Commit(b)
 	if err != nil {
@@ -74,7 +122,8 @@ func (d *Data) commit() error {
 	}
 	d.drop()
 	d.n.segments.Store(int64(len(d.segments)))
-	d.n.count(b, time.Since(began))
+	d.n.count(b.Records()-b.Kept(), b.Bytes(), time.Since(began))
+	b.Reset()
 	d.n.oldest.Store(0)
 	d.journal.Written(true)
 	return nil

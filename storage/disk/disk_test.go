@@ -16,17 +16,17 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew")
 
-// firstFile is a file of the first format.
-const firstFile = "testdata/format1.data"
+// oldFile is a file of an earlier format.
+func oldFile(format uint32) string { return fmt.Sprintf("testdata/format%d.data", format) }
 
-// makeFirst writes a file of the first format.
-func makeFirst(t *testing.T, path string) {
+// makeOld writes a file of an earlier format.
+func makeOld(t *testing.T, path string, format uint32) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, bolt(&Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Update(func(tx *bbolt.Tx) error { return found(tx, formatFirst, 1_800_000_000) }); err != nil {
+	if err := db.Update(func(tx *bbolt.Tx) error { return found(tx, format, 1_800_000_000) }); err != nil {
 		t.Fatal(err)
 	}
 	f := &File{db: db, path: path, next: 1}
@@ -51,13 +51,20 @@ func makeFirst(t *testing.T, path string) {
 	}
 }
 
-// TestUpgrade opens a file as the first format's program has written it.
+// TestUpgrade opens files as the programs of earlier formats have written them.
 func TestUpgrade(t *testing.T) {
-	if *update {
-		_ = os.Remove(firstFile)
-		makeFirst(t, firstFile)
+	for format := uint32(formatFirst); format < Format; format++ {
+		t.Run(fmt.Sprint(format), func(t *testing.T) { testUpgrade(t, format) })
 	}
-	whole, err := os.ReadFile(firstFile)
+}
+
+func testUpgrade(t *testing.T, first uint32) {
+	old := oldFile(first)
+	if *update {
+		_ = os.Remove(old)
+		makeOld(t, old, first)
+	}
+	whole, err := os.ReadFile(old)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +98,7 @@ func TestUpgrade(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	look(true, formatFirst)
+	look(true, first)
 	look(false, Format)
 	look(true, Format)
 }

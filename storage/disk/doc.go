@@ -5,7 +5,7 @@
 //
 // # The file
 //
-// Format 1. Three buckets; numbers are little endian, keys that are numbers big
+// Format 3, see formats.go. Buckets; numbers are little endian, keys that are numbers big
 // endian, so that their order is that of the numbers.
 //
 //	sememcached  facts about the file
@@ -16,10 +16,13 @@
 //	    clean     u8    1: closed in order, the log holds everything
 //	    settings  text  of a warm restart: what has to be the same
 //	    pending   text  delayed flushes, a line each
+//	    epoch     u64   of the groups in the tail that count; absent: 0
 //	labels       id u32 -> flushed u32, context
 //	                    the label's last flush on the store's clock, 0 never. Id 0
 //	                    is no label and has no context.
 //	log          sequence u64 -> a bucket: number u32 -> chunk
+//	tail         "tail" -> pages of the tail. A file that was never synced for each
+//	                    answer has none.
 //
 // A chunk is many records, with a checksum of its own, since bbolt has one for
 // its two meta pages only:
@@ -53,6 +56,31 @@
 // or of the one before, whole. After the first write or sync that fails nothing
 // more is written to that file: what the kernel dropped after a failed fsync cannot
 // be known.
+//
+// # The tail
+//
+// A transaction is two syncs, of pages in several places, of which bbolt copies
+// most. A server that syncs before it answers makes thousands of commits a second,
+// each of a few records. Those go into the tail first: a run of whole pages, allocated and written
+// once, as a value that bbolt keeps and nobody changes through it. A commit there is
+// one write and one sync, of neighbouring pages that the file system has no more
+// to say about. The next transaction has the records in its segment; it makes the tail empty by
+// counting the epoch on, in the same meta page.
+//
+//	 0     4       8         12       16      24    32     40
+//	+-----+-------+---------+--------+-------+-----+------+---------+-----
+//	| crc | bytes | records | number | epoch | cas | time | records | ...
+//	+-----+-------+---------+--------+-------+-----+------+---------+-----
+//
+// A group begins at a page's beginning, the first one with the tail's; crc is of all
+// that follows up to the last record; number counts from 0 in each epoch. The tail ends before the first
+// group whose epoch, number or checksum is not what it has to be. A group is written after the one
+// before it was synced, and no page twice in an epoch, so that nothing that was synced
+// is touched before its transaction is on the disk. What Open finds in the tail is
+// read as one more segment, which the next transaction makes it.
+//
+// A copy that is made meanwhile (WriteTo) has groups of its own epoch up to some place,
+// which is a later state of the same log; those of a later epoch do not count in it.
 //
 // # Damage
 //

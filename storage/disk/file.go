@@ -62,8 +62,10 @@ type Segment struct {
 // and Size, which may run beside them.
 type File struct {
 	db   *bbolt.DB
+	file *os.File // bbolt's
 	path string
 	next uint64 // sequence of the next segment
+	tail tail
 
 	mu       sync.Mutex
 	broken   error // +checklocks:mu why nothing is done any more
@@ -108,7 +110,12 @@ func open(path string, o *Options) (*File, error) {
 	}
 	f := &File{path: path}
 	err := f.guard(func() (err error) {
-		f.db, err = bbolt.Open(path, 0o600, bolt(o))
+		bo := bolt(o)
+		bo.OpenFile = func(name string, flag int, mode os.FileMode) (file *os.File, err error) {
+			f.file, err = os.OpenFile(name, flag, mode)
+			return f.file, err
+		}
+		f.db, err = bbolt.Open(path, 0o600, bo)
 		return err
 	})
 	if err != nil {
@@ -120,7 +127,8 @@ func open(path string, o *Options) (*File, error) {
 	return f, nil
 }
 
-// start checks the format, climbs the ladder, and finds the end of the log.
+// start checks the format, climbs the ladder, and finds the end of the log and what
+// is in its tail.
 func (f *File) start(o *Options) error {
 	if err := f.view(func(tx *bbolt.Tx) error {
 		if _, err := readFormat(tx); err != nil {
@@ -130,11 +138,16 @@ func (f *File) start(o *Options) error {
 			f.next = binary.BigEndian.Uint64(k) + 1
 		}
 		f.next = max(f.next, 1)
-		return nil
-	}); err != nil || o.ReadOnly {
+		return f.findTail(tx)
+	}); err != nil {
 		return err
 	}
-	return f.update(climb)
+	if !o.ReadOnly {
+		if err := f.update(climb); err != nil {
+			return err
+		}
+	}
+	return f.takeTail()
 }
 
 func bolt(o *Options) *bbolt.Options {
@@ -287,7 +300,12 @@ func (f *File) view(fn func(tx *bbolt.Tx) error) error {
 
 // update runs a read-write transaction; after an error there is no other.
 func (f *File) update(fn func(tx *bbolt.Tx) error) error {
-	err := f.guard(func() error { return f.db.Update(fn) })
+	return f.must(func() error { return f.db.Update(fn) })
+}
+
+// must guards a call that is the last one if it fails.
+func (f *File) must(fn func() error) error {
+	err := f.guard(fn)
 	if err != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -16,9 +16,12 @@ const (
 	// formatPending added delayed flushes: a file without them is read as one
 	// with none.
 	formatPending = 2
+	// formatTail added the tail: a program that does not know of it would lose what
+	// is there.
+	formatTail = 3
 
 	// Format is the present format.
-	Format = formatPending
+	Format = formatTail
 )
 
 // upgrades[n] brings a file of format n to n+1.
@@ -26,6 +29,7 @@ var upgrades = map[uint32]func(tx *bbolt.Tx) error{
 	formatFirst: func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketFacts).Put(factPending, nil)
 	},
+	formatPending: func(*bbolt.Tx) error { return nil }, // a file without a tail has an empty one
 }
 
 // Names of buckets and facts.
@@ -33,6 +37,7 @@ var (
 	bucketFacts  = []byte("sememcached")
 	bucketLabels = []byte("labels")
 	bucketLog    = []byte("log")
+	bucketTail   = []byte("tail")
 
 	factFormat   = []byte("format")
 	factCreated  = []byte("created")
@@ -40,6 +45,9 @@ var (
 	factClean    = []byte("clean")
 	factSettings = []byte("settings")
 	factPending  = []byte("pending")
+	factEpoch    = []byte("epoch")
+
+	keyTail = []byte("tail")
 )
 
 // readFormat returns the format of an open file.

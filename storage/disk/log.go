@@ -27,85 +27,6 @@ type Chunk struct {
 	Time    int64 // UNIX milliseconds
 }
 
-// Batch is what one transaction changes. The zero Batch changes nothing.
-type Batch struct {
-	chunks [][]byte
-	counts []uint32
-	free   [][]byte // chunks of earlier batches, to be used again
-
-	CAS     uint64   // the highest number that the store has given out
-	Time    int64    // UNIX milliseconds
-	Labels  []Label  // to be put
-	Unused  []uint32 // labels to be deleted
-	Drop    uint64   // segments before this one are deleted; 0: none
-	Pending []byte   // delayed flushes, if SetPending
-	// SetPending, SetSettings and Unclean say which facts change.
-	SetPending  bool
-	SetSettings bool
-	Settings    string
-	Unclean     bool // from now on the file holds everything only if it is closed in order
-}
-
-// Reset makes the batch empty, keeping its memory.
-func (b *Batch) Reset() {
-	for _, c := range b.chunks {
-		if cap(c) <= ChunkSize+chunkHead+64<<10 && len(b.free) < 256 {
-			b.free = append(b.free, c[:0])
-		}
-	}
-	clear(b.chunks)
-	*b = Batch{chunks: b.chunks[:0], counts: b.counts[:0], free: b.free, Labels: b.Labels[:0], Unused: b.Unused[:0]}
-}
-
-// Append adds n records, encoded, and returns where they are now, for the caller
-// to change until the commit.
-func (b *Batch) Append(records []byte, n uint32) []byte {
-	last := len(b.chunks) - 1
-	if last < 0 || len(b.chunks[last])+len(records) > ChunkSize+chunkHead {
-		var c []byte
-		if k := len(b.free); k > 0 && len(records) <= ChunkSize {
-			c, b.free = b.free[k-1], b.free[:k-1]
-		} else {
-			c = make([]byte, 0, max(ChunkSize, len(records))+chunkHead)
-		}
-		b.chunks = append(b.chunks, append(c, make([]byte, chunkHead)...))
-		b.counts = append(b.counts, 0)
-		last++
-	}
-	at := len(b.chunks[last])
-	b.chunks[last] = append(b.chunks[last], records...)
-	b.counts[last] += n
-	return b.chunks[last][at:]
-}
-
-// Bytes is the length of the batch's chunks.
-func (b *Batch) Bytes() (n int64) {
-	for _, c := range b.chunks {
-		n += int64(len(c))
-	}
-	return n
-}
-
-// Records is the number of records of the batch.
-func (b *Batch) Records() (n uint64) {
-	for _, c := range b.counts {
-		n += uint64(c)
-	}
-	return n
-}
-
-// Each calls fn with the records of the batch, chunk by chunk.
-func (b *Batch) Each(fn func(records []byte)) {
-	for _, c := range b.chunks {
-		fn(c[chunkHead:])
-	}
-}
-
-// Empty reports whether a commit of the batch would change nothing.
-func (b *Batch) Empty() bool {
-	return len(b.chunks) == 0 && len(b.Labels) == 0 && len(b.Unused) == 0 && b.Drop == 0 && !b.SetPending && !b.SetSettings && !b.Unclean
-}
-
 // Next is the sequence number that the next segment gets.
 func (f *File) Next() uint64 { return f.next }
 
@@ -118,6 +39,7 @@ func (f *File) Commit(b *Batch) (Segment, error) {
 	if err != nil {
 		return Segment{}, fmt.Errorf("%s: %w", f.path, explain(err))
 	}
+	f.tail.emptied()
 	if len(b.chunks) > 0 {
 		f.next++
 	}
@@ -125,7 +47,8 @@ func (f *File) Commit(b *Batch) (Segment, error) {
 }
 
 func (f *File) put(tx *bbolt.Tx, b *Batch) error {
-	if err := putFacts(tx.Bucket(bucketFacts), b); err != nil {
+	facts := tx.Bucket(bucketFacts)
+	if err := errors.Join(putFacts(facts, b), f.tail.put(facts)); err != nil {
 		return err
 	}
 	labels := tx.Bucket(bucketLabels)
@@ -140,22 +63,28 @@ func (f *File) put(tx *bbolt.Tx, b *Batch) error {
 		}
 	}
 	log := tx.Bucket(bucketLog)
+	if err := f.putTail(log); err != nil {
+		return err
+	}
 	if err := drop(log, b.Drop); err != nil {
 		return err
 	}
 	if len(b.chunks) == 0 {
 		return nil
 	}
-	seg, err := log.CreateBucket(binary.BigEndian.AppendUint64(nil, f.next))
+	for i, c := range b.chunks {
+		(&Chunk{Count: b.counts[i], CAS: b.CAS, Time: b.Time}).format(c)
+	}
+	return putSegment(log, f.next, b.chunks)
+}
+
+func putSegment(log *bbolt.Bucket, seq uint64, chunks [][]byte) error {
+	seg, err := log.CreateBucket(binary.BigEndian.AppendUint64(nil, seq))
 	if err != nil {
 		return err
 	}
 	seg.FillPercent = 1 // it never grows
-	for i, c := range b.chunks {
-		binary.LittleEndian.PutUint32(c[4:], b.counts[i])
-		binary.LittleEndian.PutUint64(c[8:], b.CAS)
-		binary.LittleEndian.PutUint64(c[16:], uint64(b.Time))
-		binary.LittleEndian.PutUint32(c, crc32.Checksum(c[4:], castagnoli))
+	for i, c := range chunks {
 		if err := seg.Put(binary.BigEndian.AppendUint32(nil, uint32(i)), c); err != nil {
 			return err
 		}
@@ -213,6 +142,13 @@ func (f *File) Segments() (ss []Segment, err error) {
 			return err
 		})
 	})
+	if n := f.tail.seq; n != 0 {
+		s := Segment{Seq: n}
+		for i := range f.tail.chunks {
+			s.Bytes += int64(len(f.tail.chunks[i].Records))
+		}
+		ss = append(ss, s)
+	}
 	return ss, err
 }
 
@@ -222,6 +158,7 @@ type Reader struct {
 	f        *File
 	segments []uint64 // to be read, the last one first
 	at       []byte   // the chunk before this one is next; nil: the last one
+	tail     int      // chunks of the tail that have been read
 }
 
 // Backwards returns a Reader of the segments before seq, oldest first as
@@ -245,6 +182,14 @@ var errMissing = errors.New("the segment is gone")
 func (r *Reader) Next(fn func(c *Chunk)) (more bool, err error) {
 	for len(r.segments) > 0 {
 		seq := r.segments[len(r.segments)-1]
+		if cs := r.f.tail.chunks; seq == r.f.tail.seq && r.tail < len(cs) {
+			r.tail++
+			fn(&cs[len(cs)-r.tail])
+			return true, nil
+		} else if seq == r.f.tail.seq && seq != 0 {
+			r.segments = r.segments[:len(r.segments)-1]
+			continue
+		}
 		found := false
 		err := r.f.view(func(tx *bbolt.Tx) error {
 			seg := tx.Bucket(bucketLog).Bucket(binary.BigEndian.AppendUint64(nil, seq))
@@ -281,6 +226,14 @@ func (r *Reader) Next(fn func(c *Chunk)) (more bool, err error) {
 	return false, nil
 }
 
+// format fills in the head of an encoded chunk; the records follow it already.
+func (c *Chunk) format(v []byte) {
+	binary.LittleEndian.PutUint32(v[4:], c.Count)
+	binary.LittleEndian.PutUint64(v[8:], c.CAS)
+	binary.LittleEndian.PutUint64(v[16:], uint64(c.Time))
+	binary.LittleEndian.PutUint32(v, crc32.Checksum(v[4:], castagnoli))
+}
+
 func (c *Chunk) parse(v []byte) error {
 	if len(v) < chunkHead {
 		return fmt.Errorf("the file is damaged: expected %d bytes at least, found %d", chunkHead, len(v))
@@ -297,6 +250,9 @@ func (c *Chunk) parse(v []byte) error {
 
 // Last returns the last chunk's cas and time, zeros if there is none.
 func (f *File) Last() (cas uint64, time int64, err error) {
+	if n := len(f.tail.chunks); n > 0 {
+		return f.tail.chunks[n-1].CAS, f.tail.chunks[n-1].Time, nil
+	}
 	err = f.view(func(tx *bbolt.Tx) error {
 		k, _ := tx.Bucket(bucketLog).Cursor().Last()
 		if k == nil {
