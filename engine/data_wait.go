@@ -18,9 +18,34 @@ type kept struct {
 
 var _ storage.Waiter = (*Worker)(nil)
 
+// outcome is what became of the change that a call waits for.
+type outcome struct {
+	tag  uint64
+	lost bool
+}
+
 // Written implements storage.Waiter. It is called from the goroutine of Data.
-func (w *Worker) Written(tag uint64, ok bool) {
-	w.post(answer{tag: tag, written: true, lost: !ok})
+func (w *Worker) Written(tags []uint64, ok bool) {
+	w.inbox.mu.Lock()
+	first := w.inbox.empty()
+	for _, tag := range tags {
+		w.inbox.written = append(w.inbox.written, outcome{tag, !ok})
+	}
+	w.inbox.mu.Unlock()
+	if first {
+		w.wake()
+	}
+}
+
+// settled gives the calls that waited for the disk their outcomes.
+func (w *Worker) settled(os []outcome, find func(tag uint64) *Call, retry func(tag uint64)) {
+	m := answer{written: true}
+	for _, o := range os {
+		m.tag, m.lost = o.tag, o.lost
+		if c := find(o.tag); c != nil && c.retry.deliver(w, &m) {
+			retry(o.tag)
+		}
+	}
 }
 
 // refuses says that nothing may be changed: it could not be kept.
@@ -44,17 +69,39 @@ func (e *Secured) settle(w *Worker, c *Call, st Status) Status {
 	if !d.journal.Await(e.hash(c), w, c.Tag) {
 		return st
 	}
-	d.n.waits.Add(1)
-	k := &kept{status: st, number: c.Number, newCAS: c.NewCAS}
+	w.waits++
+	r := c.waiting()
+	k := r.spare
+	if k == nil {
+		k = new(kept)
+	}
+	r.spare = nil
+	k.status, k.number, k.newCAS = st, c.Number, c.NewCAS
 	if c.Opt != nil {
 		k.view = c.Opt.View
 	}
 	if c.Trace != nil {
 		k.trace = *c.Trace
 	}
-	r := c.waiting()
 	r.kept, r.parked = k, true
 	return Pending
+}
+
+// End ends a turn. With idle true the worker says that it holds nothing of any
+// generation until the next Begin: right before blocking. Whoever writes is told
+// that calls of this turn wait for the disk, now that they all do: told at once, it
+// would begin with the first, and the others would wait for a second commit.
+func (w *Worker) End(idle bool) {
+	if n := w.waits; n > 0 {
+		w.waits = 0
+		d := w.eng.data
+		d.n.waits.Add(int64(n))
+		d.wake()
+	}
+	if idle && w.epoch != nil {
+		w.epoch.Rest()
+	}
+	w.mu.Unlock()
 }
 
 // resume returns the result of a call that was executed before and waited for
@@ -66,18 +113,22 @@ func (e *Secured) resume(c *Call) (st Status, ok bool) {
 		return Failed, false
 	}
 	k := r.kept
-	r.kept = nil
-	if k.lost && e.alwaysSynced() {
-		return Failed, true
+	r.kept, r.spare = nil, k
+	st = k.status
+	switch {
+	case k.lost && e.alwaysSynced():
+		st = Failed
+	default:
+		c.Number, c.NewCAS = k.number, k.newCAS
+		if c.Opt != nil {
+			c.Opt.View = k.view
+		}
+		if c.Trace != nil {
+			*c.Trace = k.trace
+		}
 	}
-	c.Number, c.NewCAS = k.number, k.newCAS
-	if c.Opt != nil {
-		c.Opt.View = k.view
-	}
-	if c.Trace != nil {
-		*c.Trace = k.trace
-	}
-	return k.status, true
+	*k = kept{}
+	return st, true
 }
 
 // alwaysSynced says whether nothing is answered before it is on the disk.
@@ -92,13 +143,13 @@ func (c *Call) changes() bool {
 // while it waits.
 func (e *Secured) getChanging(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 	if r := c.retry; r != nil && r.kept != nil && r.kept.done {
-		k := r.kept
+		out := r.kept.out
 		st, _ := e.resume(c)
 		if st == Failed {
 			e.unpin(c)
 			return dst, st
 		}
-		return append(dst, k.out...), st
+		return append(dst, out...), st
 	}
 	if e.refuses() {
 		return dst, Failed

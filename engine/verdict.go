@@ -33,6 +33,7 @@ type retry struct {
 	context avc.SID // canonical SID of Call.Context in generation seq; retained
 	bad     Status  // why Call.Context has none: BadContext, or Denied; else Failed
 	kept    *kept   // the result of a call that waits for the disk
+	spare   *kept   // zero, for the next one
 	loads   bool    // the call waits for the data file to be loaded
 }
 

@@ -31,6 +31,7 @@ type Worker struct {
 
 	why    storage.Absence // why the last look-up found nothing
 	now    uint32          // seconds on the store's clock, read once per turn
+	waits  uint32          // calls of this turn that wait for the disk
 	epoch  *mac.Epoch
 	table  *avc.Table
 	labels labelTable
@@ -46,8 +47,8 @@ type answer struct {
 	q   mac.Question
 	a   mac.Answer
 	job *job
-	// written: what the call waits for is on the disk, or, with lost, is not; or the
-	// data file has been loaded.
+	// written: what the call waits for is on the disk, or, with lost, is not (that comes
+	// as an outcome); or the data file has been loaded.
 	written, lost bool
 }
 
@@ -55,8 +56,14 @@ type inbox struct {
 	mu sync.Mutex
 	// +checklocks:mu
 	waiting []answer
-	spare   []answer // the loop's, swapped with waiting
+	// +checklocks:mu
+	written []outcome
+	spare   []answer  // the loop's, swapped with waiting
+	spared  []outcome // the same for written
 }
+
+// empty reports whether nothing waits. mu is held.
+func (b *inbox) empty() bool { return len(b.waiting)+len(b.written) == 0 }
 
 // Begin starts a turn: it takes the worker's lock, reads the clock once, and
 // tells the monitor which generation this worker works in.
@@ -66,15 +73,6 @@ func (w *Worker) Begin() {
 	if w.epoch != nil {
 		w.epoch.Begin()
 	}
-}
-
-// End ends a turn. With idle true the worker says that it holds nothing of any
-// generation until the next Begin: right before blocking.
-func (w *Worker) End(idle bool) {
-	if idle && w.epoch != nil {
-		w.epoch.Rest()
-	}
-	w.mu.Unlock()
 }
 
 // CountSet counts a store whose data block was broken: memcached counts it
@@ -115,7 +113,7 @@ func (w *Worker) Answered(tag uint64, q mac.Question, a mac.Answer) {
 
 func (w *Worker) post(m answer) {
 	w.inbox.mu.Lock()
-	first := len(w.inbox.waiting) == 0
+	first := w.inbox.empty()
 	w.inbox.waiting = append(w.inbox.waiting, m)
 	w.inbox.mu.Unlock()
 	if first {
@@ -131,7 +129,11 @@ func (w *Worker) Drain(find func(tag uint64) *Call, retry func(tag uint64)) {
 	w.inbox.mu.Lock()
 	msgs := w.inbox.waiting
 	w.inbox.waiting = w.inbox.spare[:0]
+	written := w.inbox.written
+	w.inbox.written = w.inbox.spared[:0]
 	w.inbox.mu.Unlock()
+	w.settled(written, find, retry)
+	w.inbox.spared = written
 	for i := range msgs {
 		m := &msgs[i]
 		if m.job == nil && !m.written {

@@ -16,8 +16,8 @@ import (
 // is then: all that a command does to it is one record. Values above
 // journalInline are not copied then; Take looks them up.
 //
-// Journal's methods are for one goroutine, but for Await, Pressed, Pending and
-// Wake, and for Restore, of which several may do the records of different keys.
+// Journal's methods are for one goroutine, but for Await, Pressed and Pending, and
+// for Restore, of which several may do the records of different keys.
 type Journal struct {
 	s     *Store
 	wake  func()
@@ -35,14 +35,16 @@ type Journal struct {
 	}
 	taken   []*Shard // shards with records in the batch that is being written
 	waiters []waiting
+	tags    []uint64 // scratch of tell
 	blocks  [][]byte // to be given back by Written
 }
 
 // Waiter is told when what it waits for has been written.
 type Waiter interface {
-	// Written is called once, by the goroutine that calls Journal.Written, with no
-	// lock held. ok false: it is not on the disk and never will be.
-	Written(tag uint64, ok bool)
+	// Written is called by the goroutine that calls Journal.Written, with no lock held,
+	// and gets each tag once; tags are valid during the call. ok false: it is not
+	// on the disk and never will be.
+	Written(tags []uint64, ok bool)
 }
 
 type waiting struct {
@@ -72,9 +74,8 @@ const (
 )
 
 // StartJournal makes the store keep a journal from now on. wake is called, by any
-// goroutine and under a shard's lock, when somebody awaits what is not written, and
-// when half of the limit, in bytes, is in use; it must not block. Call it before
-// the store is shared.
+// goroutine and under a shard's lock, when half of the limit, in bytes, is in use; it must
+// not block. Call it before the store is shared.
 func (s *Store) StartJournal(limit int64, wake func()) *Journal {
 	j := &Journal{s: s, wake: wake, limit: limit}
 	for _, sh := range s.shards {
@@ -242,7 +243,8 @@ func (j *Journal) giveBack(blocks [][]byte) {
 }
 
 // Await makes w be told when everything that was changed so far in the shard of hash
-// h has been written. It returns false if all of that is written.
+// h has been written. It returns false if all of that is written. Whoever calls Take has to
+// be told, by the caller and without delay, that somebody waits.
 func (j *Journal) Await(h uint64, w Waiter, tag uint64) bool {
 	sh := j.s.shard(h)
 	sh.lock()
@@ -253,7 +255,6 @@ func (j *Journal) Await(h uint64, w Waiter, tag uint64) bool {
 	}
 	l.waiters = append(l.waiters, waiting{w, tag})
 	j.look(sh)
-	j.wake()
 	return true
 }
 
@@ -376,8 +377,20 @@ func (j *Journal) Written(ok bool) {
 	}
 }
 
+// tell tells each waiter at once all that it waits for, in the order of ws, of
+// which nothing is left then: a loop is woken once, and finds everything there.
 func (j *Journal) tell(ws []waiting, ok bool) {
-	for i := range ws {
-		ws[i].w.Written(ws[i].tag, ok)
+	for len(ws) > 0 {
+		w, rest := ws[0].w, ws[:0]
+		j.tags = j.tags[:0]
+		for _, x := range ws {
+			if x.w == w {
+				j.tags = append(j.tags, x.tag)
+			} else {
+				rest = append(rest, x)
+			}
+		}
+		w.Written(j.tags, ok)
+		ws = rest
 	}
 }
