@@ -41,7 +41,7 @@ func (d *Data) undo() {
 		}
 	}
 	d.batch.EachNew(collect)
-	d.journal.Take(collect)
+	d.journal.Take(func(records []byte, _ uint32) { collect(records) })
 	if len(keys) == 0 {
 		return
 	}

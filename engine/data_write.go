@@ -129,29 +129,11 @@ func (d *Data) transact(began time.Time) error {
 	return nil
 }
 
-// add puts records into the batch, with the file's labels.
-func (d *Data) add(records []byte) {
-	var n uint32
-	var r storage.Record
-	for at := 0; at < len(records); n++ {
-		k, err := storage.ParseRecord(records[at:], &r)
-		if err != nil {
-			panic("engine: journal: " + err.Error())
-		}
-		at += k
-	}
-	own := d.batch.Append(records, n)
-	last, id := uint32(0), uint32(0)
-	for at := 0; at < len(own); {
-		k, _ := storage.ParseRecord(own[at:], &r)
-		if r.Kind == storage.RecordItem {
-			if id == 0 || r.Label != last {
-				last, id = r.Label, d.labelOf(avc.SID(r.Label)).id
-			}
-			storage.SetRecordLabel(own[at:], id)
-		}
-		at += k
-	}
+// add puts n records into the batch, with the file's labels.
+func (d *Data) add(records []byte, n uint32) {
+	storage.RelabelRecords(d.batch.Append(records, n), func(label uint32) uint32 {
+		return d.labelOf(avc.SID(label)).id
+	})
 }
 
 // rewriteSome writes a part of the items anew if the log is too long.

@@ -202,6 +202,7 @@ func (l *shardJournal) append(sh *Shard, r *Record) {
 	}
 	first := len(l.cur) == 0 && len(l.full) == 0
 	l.cur = AppendRecord(l.cur, r)
+	prefetchEnd(l.cur, size)
 	if first {
 		l.j.look(sh)
 	}
@@ -259,9 +260,9 @@ func (j *Journal) Await(h uint64, w Waiter, tag uint64) bool {
 }
 
 // Take hands over the records of all shards, those of a shard in their order, in
-// pieces that live until emit has returned, and begins a batch, which Written
+// pieces of n records that live until emit has returned, and begins a batch, which Written
 // ends. Items that records name by their key only are looked up.
-func (j *Journal) Take(emit func(records []byte)) {
+func (j *Journal) Take(emit func(records []byte, n uint32)) {
 	for i := range j.dirty {
 		for w := j.dirty[i].Swap(0); w != 0; w &= w - 1 {
 			sh := j.s.shards[i*64+bits.TrailingZeros64(w)]
@@ -301,7 +302,7 @@ func (j *Journal) takeShard(sh *Shard) (full [][]byte, cur []byte, ok bool) {
 }
 
 // emit gives records on, with the items that are named by their key filled in.
-func (j *Journal) emit(full [][]byte, cur []byte, emit func(records []byte)) {
+func (j *Journal) emit(full [][]byte, cur []byte, emit func(records []byte, n uint32)) {
 	for _, b := range full {
 		j.resolve(b, emit)
 	}
@@ -311,25 +312,28 @@ func (j *Journal) emit(full [][]byte, cur []byte, emit func(records []byte)) {
 }
 
 // resolve gives records on; those of large items in pieces of their own.
-func (j *Journal) resolve(b []byte, emit func(records []byte)) {
-	var r Record
-	start := 0
+func (j *Journal) resolve(b []byte, emit func(records []byte, n uint32)) {
+	start, count := 0, uint32(0)
 	for at := 0; at < len(b); {
-		n, err := ParseRecord(b[at:], &r)
-		if err != nil {
+		n := recordLength(b[at:])
+		if RecordKind(b[at]) != RecordLarge {
+			at += n
+			count++
+			continue
+		}
+		if at > start {
+			emit(b[start:at], count)
+		}
+		var r Record
+		if _, err := ParseRecord(b[at:], &r); err != nil {
 			panic("storage: journal: " + err.Error())
 		}
-		if r.Kind == RecordLarge {
-			if at > start {
-				emit(b[start:at])
-			}
-			emit(j.large(&r))
-			start = at + n
-		}
+		emit(j.large(&r), 1)
 		at += n
+		start, count = at, 0
 	}
 	if len(b) > start {
-		emit(b[start:])
+		emit(b[start:], count)
 	}
 }
 

@@ -197,7 +197,7 @@ func (s *Store) Shards() int { return len(s.shards) }
 // most, within the batch that Take began; what waits in their shard comes first, so
 // that the order of a key's records stays that of its changes. done says that its shard has no
 // more: the Rewriter is at the beginning of the next shard, or of the first, then.
-func (j *Journal) Rewrite(c *Rewriter, now uint32, emit func(records []byte)) (done bool) {
+func (j *Journal) Rewrite(c *Rewriter, now uint32, emit func(records []byte, n uint32)) (done bool) {
 	sh := j.s.shards[c.Shard]
 	c.buf = c.buf[:0]
 	sh.lock()

@@ -18,3 +18,17 @@ line:
 	JCS  line
 	PREFETCHT0 (DX)
 	RET
+
+// func prefetchWrite(p unsafe.Pointer, last uintptr)
+TEXT ·prefetchWrite(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ last+8(FP), DX
+	ADDQ AX, DX
+line:
+	BYTE $0x0F; BYTE $0x0D; BYTE $0x08 // PREFETCHW (AX); without it, a no-op
+	ADDQ $64, AX
+	CMPQ AX, DX
+	JCS  line
+	MOVQ DX, AX
+	BYTE $0x0F; BYTE $0x0D; BYTE $0x08
+	RET

@@ -14,3 +14,9 @@ func prefetch(p unsafe.Pointer)
 //
 //go:noescape
 func prefetchItem(p unsafe.Pointer, last uintptr)
+
+// prefetchWrite is prefetchItem for lines that are to be written: they are taken away
+// from other processors' caches.
+//
+//go:noescape
+func prefetchWrite(p unsafe.Pointer, last uintptr)

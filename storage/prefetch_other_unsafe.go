@@ -9,3 +9,6 @@ func prefetch(unsafe.Pointer) {}
 
 // prefetchItem does nothing either.
 func prefetchItem(unsafe.Pointer, uintptr) {}
+
+// prefetchWrite does nothing either.
+func prefetchWrite(unsafe.Pointer, uintptr) {}

@@ -134,8 +134,32 @@ func ParseRecord(b []byte, r *Record) (n int, err error) {
 	return n, nil
 }
 
-// SetRecordLabel changes the label of the encoded item record at the start of b.
-func SetRecordLabel(b []byte, label uint32) { binary.LittleEndian.PutUint32(b[4:], label) }
+// recordLength is the length of the record at the start of b, which AppendRecord
+// has made.
+func recordLength(b []byte) int {
+	n := int(b[2])
+	if RecordKind(b[0]) != RecordItem {
+		return recordKeyHead + n
+	}
+	return recordItemHead + n + int(binary.LittleEndian.Uint32(b[36:]))
+}
+
+// RelabelRecords changes the labels of the items among records that AppendRecord
+// has made: each label to what id returns for it, which is called again where the label is
+// another than that of the item before.
+func RelabelRecords(records []byte, id func(label uint32) uint32) {
+	last, to, known := uint32(0), uint32(0), false
+	for at := 0; at < len(records); {
+		b := records[at:]
+		if RecordKind(b[0]) == RecordItem {
+			if l := binary.LittleEndian.Uint32(b[4:]); !known || l != last {
+				last, to, known = l, id(l), true
+			}
+			binary.LittleEndian.PutUint32(b[4:], to)
+		}
+		at += recordLength(b)
+	}
+}
 
 // record is what a data file keeps of an item. Key and Value are views of the
 // arena.
