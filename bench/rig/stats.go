@@ -33,3 +33,11 @@ func Ratios(a, b []float64) []float64 {
 	}
 	return out
 }
+
+// LowerQuartile is the value that three quarters of vs are not below; 0 of none.
+func LowerQuartile(vs []float64) float64 {
+	if len(vs) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(vs))[len(vs)/4]
+}

@@ -1,7 +1,17 @@
-// Rules says what key rules cost: our server with 1 to 100,000 of them against
-// itself without any, in one run, alternating.
+// Rules says what key rules cost: our server with 1 to 100,000 of them against the
+// same binary without any.
 //
-//	rules [-n 7] [-time 500ms] [-server ./sememcached] [-results FILE]
+//	rules [-n 3] [-pairs 7] [-time 100ms] [-total 3m] [-only 1,65536] [-server ./sememcached] [-results FILE]
+//
+// One number of rules is measured at a time, by two servers, which have the machine
+// to themselves: more would take the caches from one another. They run under the load by
+// turns, pairs of (without, with) and (with, without), each for a short time, and every
+// ratio is that of the two of a pair, so that neither a machine that becomes slower nor a
+// moment in which it had other things to do decides. A round goes over all numbers of
+// rules, with servers that are started anew for each: where a process happens to lie in
+// memory is worth a percent too. The row of 0 rules is two servers without any: what is
+// not 1 there is the error of the others. Rounds end with -n, or where another would not
+// end within -total.
 //
 // All servers hold the same 65,536 items and get the same load, which is allowed;
 // the client is one identity, and all rules are its own. With 16 or more rules the
@@ -23,6 +33,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +45,7 @@ import (
 // keys is the number of items: four hexadecimal digits of package load's keys.
 const keys = 1 << 16
 
-// shapes are the rules of the servers; the first has none.
+// shapes are the rules of the servers.
 var shapes = []shape{{0, false}, {1, false}, {16, false}, {256, false}, {4096, false}, {65536, false}, {100_000, false}, {4096, true}, {65536, true}, {100_000, true}}
 
 type shape struct {
@@ -116,87 +128,91 @@ func main() {
 	}
 }
 
-func run(args []string, out io.Writer) (err error) {
-	var o rig.Options
+// tool is a run of the program.
+type tool struct {
+	server, mode, dir string
+	place             rig.Place
+	generator         []int // its cores; none: not pinned
+	only              []int
+	o                 rig.Options
+}
+
+// pairs are the measurements of a number of rules under one load; without[i] and with[i]
+// came one right after the other.
+type pairs struct{ without, with []rig.Sample }
+
+// column is one figure of each sample.
+func column(samples []rig.Sample, value func(*rig.Sample) float64) (out []float64) {
+	for i := range samples {
+		out = append(out, value(&samples[i]))
+	}
+	return out
+}
+
+func rate(s *rig.Sample) float64 { return s.Rate }
+func cpu(s *rig.Sample) float64  { return s.CPU }
+
+func run(args []string, out io.Writer) error {
+	t := &tool{place: rig.Place{Threads: 1, MemoryMB: rig.MemoryFor(keys, 32)}}
 	f := flag.NewFlagSet("rules", flag.ContinueOnError)
-	server := f.String("server", "./sememcached", "our server's binary")
+	f.StringVar(&t.server, "server", "./sememcached", "our server's binary")
 	results := f.String("results", "", "write the report to this file (Markdown)")
-	mode := f.String("mac", "policy", "the servers' --mac")
-	f.IntVar(&o.Repetitions, "n", 7, "repetitions")
-	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "how long each measurement lasts")
-	f.DurationVar(&o.Warm, "warm", 100*time.Millisecond, "how long the load runs before it")
-	pin := f.Bool("pin", true, "pin the server to core 0 and the generator to core 1")
+	f.StringVar(&t.mode, "mac", "policy", "the servers' --mac")
+	rounds := f.Int("n", 3, "rounds, at most")
+	f.IntVar(&t.o.Repetitions, "pairs", 7, "pairs for each number of rules and load in a round")
+	f.DurationVar(&t.o.Time, "time", 100*time.Millisecond, "how long one half of a pair lasts")
+	f.DurationVar(&t.o.Warm, "warm", 20*time.Millisecond, "how long the load runs before it")
+	total := f.Duration("total", 3*time.Minute, "no round begins that would end later than this")
+	only := f.String("only", "", "measure only these numbers of rules, separated by commas")
+	pin := f.Bool("pin", true, "pin the servers to core 0 and the generator to core 1")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("expected flags only, found %q", f.Arg(0))
 	}
-	dir, err := os.MkdirTemp("", "rules")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	place := rig.Place{Threads: 1, MemoryMB: rig.MemoryFor(keys, 32)}
-	var generator []int
-	if *pin {
-		place.CPUs, generator = []int{0}, []int{1}
-	}
-	var servers []*rig.Server
-	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.Stop())
+	for s := range strings.SplitSeq(*only, ",") {
+		if s == "" {
+			continue
 		}
-	}()
-	ids := filepath.Join(dir, "identities")
-	if err := os.WriteFile(ids, []byte(identities), 0o600); err != nil {
-		return err
-	}
-	for i, n := range shapes {
-		k := rig.Kind{Name: n.String(), Argv: []string{*server, "--mac", *mode}}
-		if n.rules > 0 {
-			file := filepath.Join(dir, fmt.Sprintf("rules%d", i))
-			if err := os.WriteFile(file, []byte(policy(n)), 0o600); err != nil {
-				return err
-			}
-			k.Argv = append(k.Argv, "--key-rules", file, "--identities", ids)
-		}
-		s, err := rig.Start(k, place)
+		n, err := strconv.Atoi(s)
 		if err != nil {
-			return err
+			return fmt.Errorf("-only: expected numbers separated by commas, found %q", s)
 		}
-		servers = append(servers, s)
-		if err := rig.Fill(s, load.Config{Keys: keys, CPUs: generator}); err != nil {
-			return err
-		}
+		t.only = append(t.only, n)
+	}
+	if *pin {
+		t.place.CPUs, t.generator = []int{0}, []int{1}
+	}
+	var err error
+	if t.dir, err = os.MkdirTemp("", "rules"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(t.dir)
+	if err := os.WriteFile(t.identities(), []byte(identities), 0o600); err != nil {
+		return err
 	}
 	var b bytes.Buffer
 	rig.Heading(&b, "What key rules cost", "go run ./bench/rules", args)
-	fmt.Fprintf(&b, "- %d repetitions of %v, alternating; %d keys of 32 bytes, 50 connections\n\n", o.Repetitions, o.Time, keys)
-	b.WriteString("Ratios to the same binary without key rules in the same run, medians of pairs (the range in brackets):\nthroughput with rules by throughput without, and server CPU per request without by that with; 1 is no cost. The rules of a mixed set are for as many prefixes as it\nsays, but none is like the next, and there are three or four for each.\n")
-	for _, l := range loads {
-		c := l.config
-		c.Keys, c.CPUs, c.Seed = keys, generator, 1
-		samples, err := rig.Compare(servers, c, o)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&b, "\n## %s\n\n| rules | requests/s | server µs per request | ratio of throughput | ratio of CPU |\n|---|---|---|---|---|\n", l.name)
-		column := func(i int, value func(*rig.Sample) float64) (out []float64) {
-			for k := range samples[i] {
-				out = append(out, value(&samples[i][k]))
+	found := make([][]pairs, len(shapes))
+	start, done := time.Now(), 0
+	for done < max(1, *rounds) && (done == 0 || time.Since(start)/time.Duration(done)*time.Duration(done+1) < *total) {
+		for i, s := range shapes {
+			if len(t.only) > 0 && !slices.Contains(t.only, s.rules) {
+				continue
 			}
-			return out
+			if found[i] == nil {
+				found[i] = make([]pairs, len(loads))
+			}
+			if err := t.measure(s, found[i]); err != nil {
+				return err
+			}
 		}
-		rate := func(s *rig.Sample) float64 { return s.Rate }
-		cpu := func(s *rig.Sample) float64 { return s.CPU }
-		for i, n := range shapes {
-			r := rig.SpreadOf(rig.Ratios(column(i, rate), column(0, rate)))
-			u := rig.SpreadOf(rig.Ratios(column(0, cpu), column(i, cpu)))
-			fmt.Fprintf(&b, "| %v | %.0f | %.2f | %.2f (%.2f–%.2f) | %.2f (%.2f–%.2f) |\n", n,
-				rig.SpreadOf(column(i, rate)).Median, rig.SpreadOf(column(i, cpu)).Median, r.Median, r.Low, r.High, u.Median, u.Low, u.High)
-		}
+		done++
 	}
+	fmt.Fprintf(&b, "- %d rounds in %v, each with two new servers for every number of rules, and %d pairs of %v, alternating, for each load; %d keys with values of 32 bytes, 50 connections\n\n",
+		done, time.Since(start).Round(time.Second), t.o.Repetitions, t.o.Time, keys)
+	report(&b, found)
 	if *results != "" {
 		if err := os.WriteFile(*results, b.Bytes(), 0o644); err != nil {
 			return err
@@ -204,4 +220,75 @@ func run(args []string, out io.Writer) (err error) {
 	}
 	_, err = out.Write(b.Bytes())
 	return err
+}
+
+// identities is the file with the identities.
+func (t *tool) identities() string { return filepath.Join(t.dir, "identities") }
+
+// start starts a server with rules of the shape, and stores every key.
+func (t *tool) start(s shape) (*rig.Server, error) {
+	k := rig.Kind{Name: s.String(), Argv: []string{t.server, "--mac", t.mode}}
+	if s.rules > 0 {
+		file := filepath.Join(t.dir, s.String())
+		if err := os.WriteFile(file, []byte(policy(s)), 0o600); err != nil {
+			return nil, err
+		}
+		k.Argv = append(k.Argv, "--key-rules", file, "--identities", t.identities())
+	}
+	server, err := rig.Start(k, t.place)
+	if err != nil {
+		return nil, err
+	}
+	if err := rig.Fill(server, load.Config{Keys: keys, CPUs: t.generator}); err != nil {
+		return nil, errors.Join(err, server.Stop())
+	}
+	return server, nil
+}
+
+// measure adds to found, which is by load, the pairs of a round.
+func (t *tool) measure(s shape, found []pairs) (err error) {
+	var servers []*rig.Server
+	defer func() {
+		for _, s := range servers {
+			err = errors.Join(err, s.Stop())
+		}
+	}()
+	for _, s := range []shape{{}, s} {
+		server, err := t.start(s)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, server)
+	}
+	for i, l := range loads {
+		c := l.config
+		c.Keys, c.CPUs, c.Seed = keys, t.generator, 1
+		samples, err := rig.Compare(servers, c, t.o)
+		if err != nil {
+			return err
+		}
+		found[i].without = append(found[i].without, samples[0]...)
+		found[i].with = append(found[i].with, samples[1]...)
+	}
+	return nil
+}
+
+// report writes a table for each load, of found by shape and load.
+func report(b *bytes.Buffer, found [][]pairs) {
+	b.WriteString("Ratios to the same binary without key rules, of pairs that were measured one right after the other; median, lower quartile, and the range in brackets:\nthroughput with rules by throughput without, and server CPU per request without by that with; 1 is no cost. The row of 0 rules is two servers without any: the error of the others. The rules of a mixed set are for as many prefixes as it\nsays, but none is like the next, and there are three or four for each.\n")
+	for i, l := range loads {
+		fmt.Fprintf(b, "\n## %s\n\n| rules | requests/s | server µs per request | ratio of throughput | lower quartile | ratio of CPU | lower quartile |\n|---|---|---|---|---|---|---|\n", l.name)
+		for k, s := range shapes {
+			if found[k] == nil {
+				continue
+			}
+			p := &found[k][i]
+			rates := rig.Ratios(column(p.with, rate), column(p.without, rate))
+			costs := rig.Ratios(column(p.without, cpu), column(p.with, cpu))
+			r, u := rig.SpreadOf(rates), rig.SpreadOf(costs)
+			fmt.Fprintf(b, "| %v | %.0f | %.2f | %.2f (%.2f–%.2f) | %.2f | %.2f (%.2f–%.2f) | %.2f |\n", s,
+				rig.SpreadOf(column(p.with, rate)).Median, rig.SpreadOf(column(p.with, cpu)).Median,
+				r.Median, r.Low, r.High, rig.LowerQuartile(rates), u.Median, u.Low, u.High, rig.LowerQuartile(costs))
+		}
+	}
 }
