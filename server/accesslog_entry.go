@@ -118,7 +118,7 @@ func (l *loop) describe(e *accessEntry, c *conn, r *protocol.Request) {
 	if m := c.rules.matcher; m != nil {
 		e.identity = m.Name
 	}
-	if r.Keys == nil {
+	if r.Keys == nil || r.IsBinary {
 		if r.Key != nil {
 			e.key(r.Key)
 		}

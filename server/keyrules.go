@@ -63,7 +63,7 @@ func (l *loop) admit(c *conn, r *protocol.Request) (o outcome, ok bool) {
 		lacks = m.LacksKeyless(n.mask)
 	case n.under:
 		lacks = m.LacksUnder(n.mask, r.Key)
-	case r.Keys != nil:
+	case r.Keys != nil && !r.IsBinary: // a binary key is one, whatever is in it
 		hint := l.hint // the keys are gone through once more
 		lacks = m.LacksKeys(n.mask, r.Keys, l.ruleKey)
 		l.hint = hint

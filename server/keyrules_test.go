@@ -252,6 +252,33 @@ func TestKeyRulesBinary(t *testing.T) {
 	}
 }
 
+// TestKeyRulesBinarySpaces: a key of the binary protocol may have spaces, and is one key: what
+// stands between them is not judged apart, neither for nor against it.
+func TestKeyRulesBinarySpaces(t *testing.T) {
+	r := startRuled(t, cnp.Strict, policyOf(`a {command: get, keyPrefix: "a"}, {command: get, keyExact: "x y"}`), us("a"))
+	c := r.dial()
+	var send, want string
+	for _, x := range []struct {
+		key     string
+		allowed bool
+	}{
+		{"a b", true},
+		{"b a", false},
+		{"x y", true},
+		{"x", false},
+		{"x y z", false},
+		{" a", false},
+	} {
+		send += packet(0x00, x.key, "", "", 0)
+		if x.allowed {
+			want += reply(0x00, 0x01, "Not found")
+		} else {
+			want += binaryDenied(0x00)
+		}
+	}
+	c.ask(send, want)
+}
+
 // TestKeyRulesLargeValues: a large value is refused before memory is taken for
 // it, swallowed to its end, and judged again when that has come.
 func TestKeyRulesLargeValues(t *testing.T) {
