@@ -363,7 +363,8 @@ func (s *stage) through(name, text string) error {
 	m := s.proxyRules.Matcher(&mac.Peer{FD: -1, Addr: netip.AddrPortFrom(netip.MustParseAddr(demo.Cast[name]), 1)}, "")
 	p := demo.Proxy{Allow: func(command string, keys []string) bool {
 		need, ok := cnp.CommandNamed(command)
-		return ok && m.LacksKeys(need, []byte(strings.Join(keys, " ")), protocol.NextKey) == 0
+		text, spans := cnp.Join(keys...)
+		return ok && m.LacksKeys(need, text, spans) == 0
 	}}
 	s.frames = p.Frames([]byte(unescape(text)))
 	c, err := s.client(name)

@@ -165,7 +165,8 @@ func answerRules(t *terminal, m *cnp.Matcher, need cnp.Mask, keyless, under bool
 	case under:
 		lacks = m.LacksUnder(need, []byte(keys[0]))
 	default:
-		lacks = m.LacksKeys(need, []byte(strings.Join(keys, " ")), protocol.NextKey)
+		text, spans := cnp.Join(keys...)
+		lacks = m.LacksKeys(need, text, spans)
 	}
 	about := keys
 	if keyless {

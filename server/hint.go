@@ -1,6 +1,9 @@
 package server
 
-import "sememcached/protocol"
+import (
+	"sememcached/policy/cnp"
+	"sememcached/protocol"
+)
 
 // What a turn knows of the keys in its input before it executes anything: their
 // hashes, for the prefetch, and where they stand. Execution comes by the same bytes
@@ -13,7 +16,8 @@ import "sememcached/protocol"
 type span struct {
 	at    uintptr // its address; compared and nothing else
 	len   int32
-	token bool // it is a token of a text line: no space is in it
+	token bool  // it is a token of a text line: no space is in it
+	last  int16 // of the first of the keys of a line, if there are key rules: which of loop.keys is its last; -1: not known
 }
 
 // scan hashes the keys at the start of c's input, of which the first becomes number
@@ -21,13 +25,25 @@ type span struct {
 func (l *loop) scan(c *conn, n int) int {
 	c.hint = int32(n)
 	scan := protocol.ScanKeys(c.input)
+	var line uintptr // where the first key of the line is
+	var next uintptr // where another key of it would be
+	first := n
 	for n < hintKeys {
 		key := scan.Next()
 		if key == nil {
 			break
 		}
 		l.hashes[n] = l.eng.Hash(key)
-		l.spans[n] = span{address(key), int32(len(key)), !scan.Framed()}
+		at := address(key)
+		l.spans[n] = span{at, int32(len(key)), !scan.Framed(), -1}
+		if l.srv.ruled {
+			if at != next || scan.Framed() {
+				first, line = n, at
+			}
+			l.keys[n] = cnp.Span{At: int32(at - line), Len: int32(len(key))}
+			l.spans[first].last = int16(n)
+			next = at + uintptr(len(key)) + 1
+		}
 		n++
 	}
 	c.hints = int32(n)
@@ -40,7 +56,7 @@ func (l *loop) prefetchKeys(keys []byte) {
 	n := 0
 	for key, rest := protocol.NextKey(keys); key != nil && n < hintGroup; key, rest = protocol.NextKey(rest) {
 		l.hashes[n] = l.eng.Hash(key)
-		l.spans[n] = span{address(key), int32(len(key)), true}
+		l.spans[n] = span{address(key), int32(len(key)), true, -1}
 		n++
 	}
 	l.hint, l.hints = 0, n

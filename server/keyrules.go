@@ -64,9 +64,7 @@ func (l *loop) admit(c *conn, r *protocol.Request) (o outcome, ok bool) {
 	case n.under:
 		lacks = m.LacksUnder(n.mask, r.Key)
 	case r.Keys != nil && !r.IsBinary: // a binary key is one, whatever is in it
-		hint := l.hint // the keys are gone through once more
-		lacks = m.LacksKeys(n.mask, r.Keys, l.ruleKey)
-		l.hint = hint
+		lacks = l.lacksKeys(m, n.mask, r.Keys)
 	default:
 		lacks = m.Lacks(n.mask, r.Key)
 	}

@@ -79,7 +79,8 @@ func TestUpstreamInProcess(t *testing.T) {
 		case keyless:
 			lacks = m.LacksKeyless(need)
 		case r.Keys != nil:
-			lacks = m.LacksKeys(need, r.Keys, protocol.NextKey)
+			text, keys := cnp.Join(strings.Fields(string(r.Keys))...)
+			lacks = m.LacksKeys(need, text, keys)
 		default:
 			lacks = m.Lacks(need, r.Key)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"sememcached/engine"
 	"sememcached/mac"
+	"sememcached/policy/cnp"
 	"sememcached/protocol"
 )
 
@@ -74,10 +75,11 @@ type loop struct {
 	gather  gather
 	sealed  []byte // TLS: encrypted and not yet sent, of one connection
 	hashes  [hintKeys]uint64
-	ruleKey func(keys []byte) (key, rest []byte) // nextKey, for the key rules
-	spans   [hintKeys]span                       // where the keys of hashes are
-	hint    int                                  // the first of them that the running connection may come to
-	hints   int                                  // and the first that it will not
+	spans   [hintKeys]span     // where the keys of hashes are
+	hint    int                // the first of them that the running connection may come to
+	hints   int                // and the first that it will not
+	keys    [hintKeys]cnp.Span // for the key rules: the same from the first key of the line on
+	located [hintKeys]cnp.Span // and the keys of a line that the scan did not find
 	req     protocol.Request
 	status  protocol.Status // of a binary request that the parser has ended
 	opt     engine.Options  // of the request that is being executed
@@ -113,10 +115,6 @@ func newLoop(s *Server) (*loop, error) {
 		area:   make([]byte, areaSize),
 		out:    make([]byte, 0, outFlush+chunkAlone),
 		segs:   make([]segment, 0, 512),
-	}
-	l.ruleKey = func(keys []byte) (key, rest []byte) {
-		key, rest, _ = l.nextKey(keys)
-		return key, rest
 	}
 	var err error
 	if l.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {

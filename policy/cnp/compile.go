@@ -396,7 +396,12 @@ func (c *compiler) table(list []*portRule) *Table {
 		rules = append(rules, t.rules...)
 	}
 	if c.tables[key.String()] == nil {
-		c.tables[key.String()] = newTable(rules)
+		t := newTable(rules)
+		if t == nil {
+			c.ps.fail(Pos{"key rules", 0}, "expected keys and prefixes that differ in at most %d places, found more in %d rules", maxBase, len(rules))
+			t = &Table{} // allows nothing, and is not used
+		}
+		c.tables[key.String()] = t
 	}
 	return c.tables[key.String()]
 }

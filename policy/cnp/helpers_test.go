@@ -1,7 +1,6 @@
 package cnp_test
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,14 +8,10 @@ import (
 	"sememcached/policy/cnp"
 )
 
-// space takes the first of space-separated keys.
-func space(text []byte) (key, rest []byte) {
-	text = bytes.TrimLeft(text, " ")
-	if len(text) == 0 {
-		return nil, nil
-	}
-	key, rest, _ = bytes.Cut(text, []byte{' '})
-	return key, rest
+// lacksKeys is LacksKeys for keys that stand together.
+func lacksKeys(m *cnp.Matcher, need cnp.Mask, keys ...string) cnp.Mask {
+	text, spans := cnp.Join(keys...)
+	return m.LacksKeys(need, text, spans)
 }
 
 // client is the identity file of most tests: one client.

@@ -73,42 +73,37 @@ func (m *Matcher) LacksUnder(need Mask, prefix []byte) Mask {
 	return need
 }
 
-// LacksKeys is Lacks for a request with several keys; next takes the first key
-// from text. In mode Cilium one rule must hold for all of them.
-func (m *Matcher) LacksKeys(need Mask, text []byte, next func([]byte) (key, rest []byte)) Mask {
+// LacksKeys is Lacks for a request with several keys, which are in text. In mode Cilium
+// one rule must hold for all of them.
+func (m *Matcher) LacksKeys(need Mask, text []byte, keys []Span) Mask {
 	if m.mode == Strict && !m.open && !m.denied && m.table != nil && len(m.more) == 0 {
-		return m.table.lacksKeys(need, text, next)
+		return m.table.lacksKeys(need, text, keys)
 	}
-	first, rest := next(text)
-	count := 0
-	for key, left := first, rest; key != nil; key, left = next(left) {
-		if lacks := m.Lacks(need, key); lacks != 0 {
+	for _, k := range keys {
+		if lacks := m.Lacks(need, text[k.At:][:k.Len]); lacks != 0 {
 			return lacks
 		}
-		count++
 	}
-	if m.mode == Strict || count < 2 || m.open {
+	if m.mode == Strict || len(keys) < 2 || m.open {
 		return 0
 	}
-	return m.oneRule(need, first, rest, next)
+	return m.oneRule(need, text, keys)
 }
 
-// oneRule reports which of the needed commands no single rule allows on first
-// and on all keys of rest.
-func (m *Matcher) oneRule(need Mask, first, rest []byte, next func([]byte) (key, rest []byte)) Mask {
-	try := func(r *Rule) bool {
+// oneRule reports which of the needed commands no single rule allows on all keys.
+func (m *Matcher) oneRule(need Mask, text []byte, keys []Span) Mask {
+	m.each(text[keys[0].At:][:keys[0].Len], func(r *Rule) bool {
 		if r.Mask&need == 0 {
 			return true
 		}
-		for key, left := next(rest); key != nil; key, left = next(left) {
-			if !r.fits(key) {
+		for _, k := range keys[1:] {
+			if !r.fits(text[k.At:][:k.Len]) {
 				return true
 			}
 		}
 		need &^= r.Mask
 		return need != 0
-	}
-	m.each(first, try)
+	})
 	return need
 }
 

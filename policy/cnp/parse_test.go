@@ -251,7 +251,7 @@ func TestKeyless(t *testing.T) {
 	}
 	var zero cnp.Matcher
 	if zero.Lacks(cnp.Get, []byte("a")) == 0 || zero.LacksKeyless(cnp.Stats) == 0 || zero.LacksUnder(cnp.Delete, []byte("a")) == 0 ||
-		zero.LacksKeys(cnp.Get, []byte("a"), space) == 0 {
+		zero.LacksKeys(cnp.Get, []byte("a"), []cnp.Span{{At: 0, Len: 1}}) == 0 {
 		t.Error("the zero Matcher allows something")
 	}
 }

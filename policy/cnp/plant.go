@@ -22,9 +22,12 @@ type planter struct {
 	same  map[place]base    // places, by all that they are
 	forks map[string]base   // bases, by their steps
 	paths map[string]uint32 // in blob
-	bases []bool            // those that there are, as long as cells
+	bases []bool            // those that there are, as long as cells; none is one
+	taken []bool            // cells that are, as long as cells
 	free  int               // where to look for holes
 	end   int               // of the cells that are taken
+	most  int               // how many bases and places there may be
+	full  bool              // there would be more
 }
 
 // step is one of a fork's.
@@ -34,21 +37,28 @@ type step struct {
 }
 
 // plant makes the tree of seeds, which are sorted by key, each of at most keyMax
-// bytes, and the lists that its places name.
-func plant(seeds []*seed) (tree, [][]int32) {
+// bytes, and the lists that its places name. ok is false if the tree has more than most
+// bases or places, which is at most maxBase.
+func plant(seeds []*seed, most base) (t tree, lists [][]int32, ok bool) {
 	if len(seeds) == 0 {
-		return tree{}, nil
+		return tree{}, nil, true
 	}
-	p := planter{same: map[place]base{}, forks: map[string]base{}, paths: map[string]uint32{}}
+	p := planter{same: map[place]base{}, forks: map[string]base{}, paths: map[string]uint32{}, free: 1, most: int(most)}
 	p.grow(seeds, 0, 0, -1, true)
-	t := p.tree
+	if p.full {
+		return tree{}, nil, false
+	}
+	t = p.tree
 	t.cells, t.places, t.blob = slices.Clip(t.cells), slices.Clip(t.places), slices.Clip(t.blob)
-	return t, p.lists
+	return t, p.lists, true
 }
 
 // grow adds the seeds, which agree in their first depth bytes, and returns where
 // they grow. mask and list are what the prefixes up to there say.
 func (p *planter) grow(seeds []*seed, depth int, mask Mask, list int32, root bool) base {
+	if p.full {
+		return none
+	}
 	first, last := seeds[0], seeds[len(seeds)-1].key
 	end := depth
 	for end < len(first.key) && first.key[end] == last[end] {
@@ -90,6 +100,10 @@ func (p *planter) grow(seeds []*seed, depth int, mask Mask, list int32, root boo
 	}
 	at, ok := p.same[here]
 	if !ok || root {
+		if len(p.places) > p.most {
+			p.full = true
+			return none
+		}
 		at = base(len(p.places)) | placeBit
 		p.same[here] = at
 		p.places = append(p.places, here)
@@ -107,10 +121,16 @@ func (p *planter) fork(steps []step) base {
 		return b
 	}
 	b := p.room(steps)
+	if int(b) > p.most {
+		p.full = true
+		return none
+	}
 	p.forks[string(key)] = b
 	p.bases[b] = true
 	for _, s := range steps {
-		p.cells[int(b)+int(s.c)] = cell{b, s.to}
+		i := int(b) + int(s.c)
+		p.cells[i] = cell(s.to)<<labelBits | cell(s.c)
+		p.taken[i] = true
 		p.end = max(p.end, int(b)+int(s.c)+1)
 	}
 	return b
@@ -123,15 +143,16 @@ const reach = 256
 // room is a base whose cells for the steps are free.
 func (p *planter) room(steps []step) base {
 	for len(p.cells) < p.end+512 {
-		p.cells = append(p.cells, cell{from: none})
-		p.bases = append(p.bases, false)
+		p.cells = append(p.cells, 0)
+		p.taken = append(p.taken, false)
+		p.bases = append(p.bases, len(p.bases) == int(none))
 	}
 	low := int(steps[0].c)
 	fits := func(i int) bool {
 		b := i - low
-		return b >= 0 && !p.bases[b] && !slices.ContainsFunc(steps, func(s step) bool { return p.cells[b+int(s.c)].from != none })
+		return b >= 0 && !p.bases[b] && !slices.ContainsFunc(steps, func(s step) bool { return p.taken[b+int(s.c)] })
 	}
-	for p.cells[p.free].from != none {
+	for p.taken[p.free] {
 		p.free++
 	}
 	for i := p.free; i < p.free+reach && i < p.end; i++ {

@@ -10,6 +10,7 @@ import (
 type Table struct {
 	any   Mask      // on every key, and without one
 	tree  tree      // exact keys and prefixes
+	gets  tree      // what of that allows Get: see lacksKeys
 	lists [][]int32 // of rules with regular expressions: those that a key beginning with the prefix may match
 	roots []int32   // the same for every key
 	rules []*Rule   // in the order of the files
@@ -111,7 +112,7 @@ func (t *Table) ownOf(key []byte) *own {
 	return &t.own[i]
 }
 
-// newTable compiles rules.
+// newTable compiles rules. It is nil if they are more than a tree can have.
 func newTable(rules []*Rule) *Table {
 	t := &Table{rules: rules}
 	seeds := map[string]*seed{}
@@ -173,11 +174,36 @@ func newTable(rules []*Rule) *Table {
 		sorted = append(sorted, p)
 	}
 	slices.SortFunc(sorted, func(a, b *seed) int { return strings.Compare(a.key, b.key) })
-	t.tree, t.lists = plant(sorted)
+	var ok, also bool
+	t.tree, t.lists, ok = plant(sorted, maxBase)
+	t.gets, _, also = plant(only(Get, sorted), maxBase)
+	if !ok || !also {
+		return nil
+	}
 	for _, p := range sorted {
 		if len(p.rules)+len(p.exacts) > 0 {
 			t.own = append(t.own, own{p.key, p.rules, p.exacts})
 		}
 	}
 	return t
+}
+
+// only is what seeds, which are sorted, say about need, which is one command: those that allow
+// it, without those that begin with a prefix that does.
+func only(need Mask, seeds []*seed) []*seed {
+	var out []*seed
+	var last *seed // the last prefix: what begins with an earlier one comes before it
+	for _, s := range seeds {
+		if last != nil && strings.HasPrefix(s.key, last.key) {
+			continue
+		}
+		n := &seed{key: s.key, mask: s.mask & need, exact: s.exact & need}
+		if n.mask != 0 {
+			n.exact, last = 0, n
+		}
+		if n.mask|n.exact != 0 {
+			out = append(out, n)
+		}
+	}
+	return out
 }

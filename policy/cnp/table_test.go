@@ -1,10 +1,10 @@
 package cnp_test
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"sememcached/policy/cnp"
@@ -20,10 +20,10 @@ func TestNothingIsAllocated(t *testing.T) {
 		m := s.Identity(0, cnp.Listener{})
 		for _, key := range []string{"svc001999:key", "svc000000:key", "t1999/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxyz", "nowhere"} {
 			k := []byte(key)
-			many := []byte(key + " " + key + " " + key)
+			many, spans := cnp.Join(key, key, key)
 			if n := testing.AllocsPerRun(100, func() {
 				m.Lacks(cnp.Get|cnp.Gat, k)
-				m.LacksKeys(cnp.Get, many, space)
+				m.LacksKeys(cnp.Get, many, spans)
 				m.LacksUnder(cnp.Delete, k)
 				m.LacksKeyless(cnp.Stats)
 			}); n != 0 {
@@ -76,10 +76,10 @@ func TestKeysAtAnyPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := s.Identity(0, cnp.Listener{})
-		var good [][]byte
+		var good []string
 		for k := range 300 {
-			for _, key := range [][]byte{fmt.Appendf(nil, "svc%06d:key", k), fmt.Appendf(nil, "t%d/%0*d", k, 10+k%40, 0)} {
-				if m.Lacks(cnp.Get, key) == 0 {
+			for _, key := range []string{fmt.Sprintf("svc%06d:key", k), fmt.Sprintf("t%d/%0*d", k, 10+k%40, 0)} {
+				if m.Lacks(cnp.Get, []byte(key)) == 0 {
 					good = append(good, key)
 				}
 			}
@@ -91,15 +91,14 @@ func TestKeysAtAnyPlace(t *testing.T) {
 			good = append(good, good...)
 		}
 		for _, n := range []int{1, 2, 23, 24, 25, 48, 49, 100} {
-			line := bytes.Join(good[:n], []byte(" "))
-			if m.LacksKeys(cnp.Get, line, space) != 0 {
+			if lacksKeys(m, cnp.Get, good[:n]...) != 0 {
 				t.Errorf("%s: %d allowed keys are refused", kind, n)
 			}
-			for _, bad := range []string{"x", "svc", "svc999999:key", "nobody's", string(bytes.Repeat([]byte("k"), 251))} {
+			for _, bad := range []string{"x", "svc", "svc999999:key", "nobody's", strings.Repeat("k", 251)} {
 				for at := range n {
 					keys := slices.Clone(good[:n])
-					keys[at] = []byte(bad)
-					if m.LacksKeys(cnp.Get, bytes.Join(keys, []byte(" ")), space) == 0 {
+					keys[at] = bad
+					if lacksKeys(m, cnp.Get, keys...) == 0 {
 						t.Fatalf("%s: %d keys with %q at %d are allowed", kind, n, bad, at)
 					}
 				}
@@ -110,15 +109,6 @@ func TestKeysAtAnyPlace(t *testing.T) {
 
 // BenchmarkKeys judges multi-gets of 24 random keys, which are spread over all rules.
 func BenchmarkKeys(b *testing.B) {
-	next := func(text []byte) (key, rest []byte) {
-		if len(text) == 0 {
-			return nil, nil
-		}
-		if i := bytes.IndexByte(text, ' '); i >= 0 {
-			return text[:i], text[i+1:]
-		}
-		return text, nil
-	}
 	for _, n := range []int{1, 4096, 65536} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s, err := compile(manyRules(n, "prefix"), client, cnp.Input{})
@@ -127,16 +117,18 @@ func BenchmarkKeys(b *testing.B) {
 			}
 			m := s.Identity(0, cnp.Listener{})
 			r := rand.New(rand.NewPCG(1, 2))
-			lines := make([][]byte, 1024)
+			lines, keys := make([][]byte, 1024), make([][]cnp.Span, 1024)
 			for i := range lines {
-				for range 24 {
-					lines[i] = fmt.Appendf(lines[i], "svc%06d:key ", r.IntN(n))
+				var names [24]string
+				for k := range names {
+					names[k] = fmt.Sprintf("svc%06d:key ", r.IntN(n))
 				}
+				lines[i], keys[i] = cnp.Join(names[:]...)
 			}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				if m.LacksKeys(cnp.Get, lines[i&1023], next) != 0 {
+				if m.LacksKeys(cnp.Get, lines[i&1023], keys[i&1023]) != 0 {
 					b.Fatalf("%s", lines[i&1023])
 				}
 				i++

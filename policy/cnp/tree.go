@@ -9,7 +9,7 @@ import "encoding/binary"
 // on the way to a place allow, is said at that place.
 //
 // A hundred thousand rules for names that were counted up are a few dozen cells, in the
-// processor's nearest cache; names without any system are about 8 bytes for each
+// processor's nearest cache; names without any system are about 4 bytes for each
 // byte in which they differ.
 type tree struct {
 	cells  []cell // of bases, 256 more than the highest base
@@ -18,18 +18,33 @@ type tree struct {
 }
 
 // base is where the children of a fork are, from a place or a fork that says nothing:
-// a key that goes on with byte c goes on in cells[base+c], if that is from there.
+// a key that goes on with byte c goes on in cells[base+c], if that is for c. No two forks
+// have one base, so that a cell for c is that of the base c cells before it.
 type base uint32
 
-const none base = 1<<32 - 1
+// none has no children: where nothing follows. It is the base 0, of which every cell is
+// another fork's or free.
+const none base = 0
 
-// cell is one step.
-type cell struct {
-	from base
-	to   base // of the fork that is there; with placeBit the number of a place
-}
+// cell is one step: its byte, and from bit labelBits on the base of the fork that it
+// leads to, with placeBit the number of a place. The zero cell, which is free, leads to
+// none: whoever took it for a step for the byte 0 finds nothing there.
+type cell uint32
 
-const placeBit base = 1 << 31
+const labelBits = 8
+
+// placeBit says that a number is that of a place. The highest number of a base or a place is
+// maxBase: eight million, with which a tree takes half a gigabyte.
+const (
+	placeBit base = 1 << (32 - labelBits - 1)
+	maxBase  base = placeBit - 1
+)
+
+// to is where the step leads.
+func (x cell) to() base { return base(x >> labelBits) }
+
+// is reports whether the step is for c.
+func (x cell) is(c byte) bool { return byte(x) == c }
 
 // place is where something is said that was not said on the way there, or where the
 // way there is more than a byte. The last one is the root.
@@ -69,10 +84,10 @@ func (t *tree) enter(p *place, key []byte) (rest []byte, ok bool) {
 func (t *tree) follow(b base, key []byte) (p *place, rest []byte, ok bool) {
 	for i, c := range key {
 		x := t.cells[int(b)+int(c)]
-		if x.from != b {
+		if !x.is(c) {
 			break
 		}
-		if b = x.to; b&placeBit != 0 {
+		if b = x.to(); b&placeBit != 0 {
 			return &t.places[b&^placeBit], key[i+1:], true
 		}
 	}
@@ -100,6 +115,54 @@ func (t *tree) find(key []byte, need Mask) (allowed Mask, list int32) {
 		}
 	}
 	return allowed, list
+}
+
+// nowhere is the root of a tree without places.
+var nowhere place
+
+// root is the place where every key begins.
+func (t *tree) root() *place {
+	if len(t.places) == 0 {
+		return &nowhere
+	}
+	return &t.places[len(t.places)-1]
+}
+
+// allows reports whether a key or a prefix allows need on a key of which rest is left
+// behind p. It is find without regular expressions, for those who have the root already.
+func (t *tree) allows(need Mask, p *place, rest []byte) bool {
+	cells, places := t.cells, t.places
+	for {
+		if need&^p.mask == 0 {
+			return true
+		}
+		if len(rest) == 0 {
+			return need&^(p.mask|p.exact) == 0
+		}
+		b := p.to
+		if b == none {
+			return false
+		}
+		for i, c := range rest {
+			x := cells[int(b)+int(c)]
+			if !x.is(c) {
+				return false
+			}
+			if b = x.to(); b&placeBit != 0 {
+				rest = rest[i+1:]
+				break
+			}
+		}
+		if b&placeBit == 0 {
+			return false
+		}
+		if p = &places[b&^placeBit]; p.n > 0 {
+			var ok bool
+			if rest, ok = t.enter(p, rest); !ok {
+				return false
+			}
+		}
+	}
 }
 
 // walk calls visit for every place on the way down along key, with the number of

@@ -3,6 +3,7 @@ package cnp
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -28,7 +29,10 @@ func sprout(keys []string, kind func(i int) int) (tree, []*seed) {
 		}
 		seeds[i] = s
 	}
-	t, _ := plant(seeds)
+	t, _, ok := plant(seeds, maxBase)
+	if !ok {
+		panic("too many seeds")
+	}
 	return t, seeds
 }
 
@@ -97,6 +101,61 @@ func TestTree(t *testing.T) {
 				if got, _ := tree.find([]byte(key), need); got&need != want&need {
 					t.Fatalf("%q, %#x: found %#x, expected %#x, in %q", key, need, got, want, keys)
 				}
+				rest, ok := tree.enter(tree.root(), []byte(key))
+				if got := ok && tree.allows(need, tree.root(), rest); got != (want&need != 0) {
+					t.Fatalf("%q, %#x: allowed %v, expected %#x, in %q", key, need, got, want, keys)
+				}
+			}
+		}
+	}
+}
+
+// TestTreeFull: a tree that would have more bases or places than its cells can tell apart is
+// none, whichever of the two there are more of.
+func TestTreeFull(t *testing.T) {
+	var seeds []*seed
+	for i := range 10_000 {
+		seeds = append(seeds, &seed{key: fmt.Sprintf("%04d", i), mask: 1 << (i * 7 % 13)})
+	}
+	whole, _, ok := plant(seeds, maxBase)
+	if !ok {
+		t.Fatal("10,000 seeds are too many")
+	}
+	for _, most := range []int{0, 1, 10, len(whole.places) - 2, 100} {
+		if _, _, ok := plant(seeds, base(most)); ok {
+			t.Errorf("there are %d places and %d cells, but no more than %d", len(whole.places), len(whole.cells), most)
+		}
+	}
+	if _, _, ok := plant(seeds, base(len(whole.cells))); !ok {
+		t.Errorf("%d bases are too many for %d cells", len(whole.cells), len(whole.cells))
+	}
+}
+
+// TestTreeOfOneCommand: the seeds of one command say about it what all of them do.
+func TestTreeOfOneCommand(t *testing.T) {
+	n := rand.Uint64()
+	t.Logf("seed %d", n)
+	rnd := rand.New(rand.NewPCG(n, 3))
+	for range 200 {
+		keys := map[string]*seed{}
+		for range 1 + rnd.IntN(60) {
+			b := make([]byte, 1+rnd.IntN(6))
+			for i := range b {
+				b[i] = "ab"[rnd.IntN(2)]
+			}
+			keys[string(b)] = &seed{key: string(b), mask: Mask(rnd.IntN(4)), exact: Mask(rnd.IntN(4))}
+		}
+		var seeds []*seed
+		for _, k := range slices.Sorted(maps.Keys(keys)) {
+			seeds = append(seeds, keys[k])
+		}
+		all, _, _ := plant(seeds, maxBase)
+		one, _, _ := plant(only(1, seeds), maxBase)
+		for i := range 1 << 8 {
+			key := []byte(strings.Map(func(r rune) rune { return rune("ab"[r-'0']) }, fmt.Sprintf("%b", i)))
+			want, _ := all.find(key, All)
+			if got, _ := one.find(key, All); got != want&1 {
+				t.Fatalf("%q: found %#x, expected that of %#x", key, got, want)
 			}
 		}
 	}
@@ -139,16 +198,16 @@ func TestTreeSize(t *testing.T) {
 			for _, s := range seeds {
 				s.mask = 1
 			}
-			tree, _ = plant(seeds)
+			tree, _, _ = plant(seeds, maxBase)
 		}
-		size := (int(unsafe.Sizeof(cell{}))*len(tree.cells) + int(unsafe.Sizeof(place{}))*len(tree.places)) / len(seeds)
+		size := (int(unsafe.Sizeof(cell(0)))*len(tree.cells) + int(unsafe.Sizeof(place{}))*len(tree.places)) / len(seeds)
 		t.Logf("%s: %d cells, %d places, %d bytes of paths, %d bytes for each rule", c.name, len(tree.cells), len(tree.places), len(tree.blob), size)
 		if size > c.most {
 			t.Errorf("%s: %d bytes for each rule, expected at most %d", c.name, size, c.most)
 		}
 		used := 0
 		for _, x := range tree.cells {
-			if x.from != none {
+			if x != 0 {
 				used++
 			}
 		}
