@@ -21,6 +21,9 @@ func TestSpread(t *testing.T) {
 	if got := SpreadOf(nil); got != (Spread{}) {
 		t.Errorf("expected nothing of nothing, found %v", got)
 	}
+	if got := LowerQuartile([]float64{5, 1, 4, 2, 3, 8, 7, 6}); got != 3 || LowerQuartile(nil) != 0 {
+		t.Errorf("expected a lower quartile of 3, and 0 of nothing, found %v and %v", got, LowerQuartile(nil))
+	}
 	r := Ratios([]float64{6, 1, 8}, []float64{3, 0, 2})
 	if len(r) != 2 || r[0] != 2 || r[1] != 4 {
 		t.Errorf("expected 2 and 4 without the division by zero, found %v", r)
