@@ -156,7 +156,15 @@ func (t *tree) allows(need Mask, p *place, rest []byte) bool {
 		if b&placeBit == 0 {
 			return false
 		}
-		if p = &places[b&^placeBit]; p.n > 0 {
+		p = &places[b&^placeBit]
+		switch n := int(p.n); {
+		case n == 0:
+		case n <= 8 && len(rest) >= 8: // as enter does
+			if (binary.LittleEndian.Uint64(rest)^p.head)<<(64-8*n) != 0 {
+				return false
+			}
+			rest = rest[n:]
+		default:
 			var ok bool
 			if rest, ok = t.enter(p, rest); !ok {
 				return false
