@@ -1,7 +1,7 @@
 // Rules says what key rules cost: our server with 1 to 100,000 of them against the
 // same binary without any.
 //
-//	rules [-n 3] [-pairs 7] [-time 100ms] [-total 3m] [-only 1,65536] [-server ./sememcached] [-results FILE]
+//	rules [-n 3] [-pairs 30] [-time 25ms] [-total 3m] [-only 1,65536] [-server ./sememcached] [-results FILE]
 //
 // One number of rules is measured at a time, by two servers, which have the machine
 // to themselves: more would take the caches from one another. They run under the load by
@@ -159,9 +159,9 @@ func run(args []string, out io.Writer) error {
 	results := f.String("results", "", "write the report to this file (Markdown)")
 	f.StringVar(&t.mode, "mac", "policy", "the servers' --mac")
 	rounds := f.Int("n", 3, "rounds, at most")
-	f.IntVar(&t.o.Repetitions, "pairs", 7, "pairs for each number of rules and load in a round")
-	f.DurationVar(&t.o.Time, "time", 100*time.Millisecond, "how long one half of a pair lasts")
-	f.DurationVar(&t.o.Warm, "warm", 20*time.Millisecond, "how long the load runs before it")
+	f.IntVar(&t.o.Repetitions, "pairs", 30, "pairs for each number of rules and load in a round")
+	f.DurationVar(&t.o.Time, "time", 25*time.Millisecond, "how long one half of a pair lasts")
+	f.DurationVar(&t.o.Warm, "warm", 5*time.Millisecond, "how long the load runs before it")
 	total := f.Duration("total", 3*time.Minute, "no round begins that would end later than this")
 	only := f.String("only", "", "measure only these numbers of rules, separated by commas")
 	pin := f.Bool("pin", true, "pin the servers to core 0 and the generator to core 1")
