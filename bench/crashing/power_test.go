@@ -104,9 +104,19 @@ func TestPowerFindsMistakes(t *testing.T) {
 	for i := range first {
 		swapped[first[i]], swapped[page[i]] = swapped[page[i]], swapped[first[i]]
 	}
+	var tail []int // syncs of what no transaction has written yet
+	for i := len(deeds) / 4; i < len(deeds); i++ {
+		if deeds[i].kind == deedSync && !slices.Contains(sync, i) && !slices.Contains(end, i) {
+			tail = append(tail, i)
+		}
+	}
+	if len(tail) == 0 {
+		t.Error("expected commits that are no transactions")
+	}
 	for name, ds := range map[string][]deed{
 		"no sync of the data":            without(sync),
 		"no sync of the meta page":       without(end),
+		"no sync of the tail":            without(tail),
 		"a page is not written":          without(first),
 		"the meta page before the data":  swapped,
 		"no sync of the directory":       slices.DeleteFunc(slices.Clone(deeds), func(d deed) bool { return d.kind == deedSyncDir }),
