@@ -17,8 +17,10 @@
 // the client is one identity, and all rules are its own. With 16 or more rules the
 // keys are spread over all of them: each rule is a prefix of as many keys as the
 // next. Such rules have a system, as those of tenants that are counted up, and are
-// merged; so there are the same numbers of mixed ones, which cannot be: each
-// allows get and some other commands, and those beyond the keys have random names.
+// merged. So there are mixed ones, which are merged for get alone: each allows get and
+// some other commands, and those beyond the keys have random names. And there are
+// some that cannot be merged at all: of the mixed ones, every other by chance is for one
+// key exactly, so that no two parts of the set say the same even about get.
 //
 // Every server but the one without key rules has the same flags: it is that
 // binary, with the same label policy, items, keys and connections.
@@ -46,15 +48,22 @@ import (
 const keys = 1 << 16
 
 // shapes are the rules of the servers.
-var shapes = []shape{{0, false}, {1, false}, {16, false}, {256, false}, {4096, false}, {65536, false}, {100_000, false}, {4096, true}, {65536, true}, {100_000, true}}
+var shapes = []shape{
+	{rules: 0}, {rules: 1}, {rules: 16}, {rules: 256}, {rules: 4096}, {rules: 65536}, {rules: 100_000},
+	{rules: 4096, mixed: true}, {rules: 65536, mixed: true}, {rules: 100_000, mixed: true}, {rules: 65536, mixed: true, unlike: true},
+}
 
 type shape struct {
-	rules int
-	mixed bool
+	rules  int
+	mixed  bool
+	unlike bool // mixed, and some are for exact keys: only for as many rules as keys
 }
 
 func (s shape) String() string {
-	if s.mixed {
+	switch {
+	case s.unlike:
+		return fmt.Sprintf("%d, unlike", s.rules)
+	case s.mixed:
 		return fmt.Sprintf("%d, mixed", s.rules)
 	}
 	return fmt.Sprint(s.rules)
@@ -77,10 +86,14 @@ func policy(s shape) string {
 	n := s.rules
 	rnd := rand.New(rand.NewPCG(1, uint64(n)))
 	rule := func(prefix string) {
-		fmt.Fprintf(&b, "        - {command: get, keyPrefix: %q}\n", prefix)
+		field := "keyPrefix"
+		if s.unlike && rnd.IntN(2) == 0 {
+			field = "keyExact" // the prefix is a whole key
+		}
+		fmt.Fprintf(&b, "        - {command: get, %s: %q}\n", field, prefix)
 		for _, c := range others {
 			if s.mixed && rnd.IntN(2) == 0 {
-				fmt.Fprintf(&b, "        - {command: %s, keyPrefix: %q}\n", c, prefix)
+				fmt.Fprintf(&b, "        - {command: %s, %s: %q}\n", c, field, prefix)
 			}
 		}
 	}
@@ -275,7 +288,7 @@ func (t *tool) measure(s shape, found []pairs) (err error) {
 
 // report writes a table for each load, of found by shape and load.
 func report(b *bytes.Buffer, found [][]pairs) {
-	b.WriteString("Ratios to the same binary without key rules, of pairs that were measured one right after the other; median, lower quartile, and the range in brackets:\nthroughput with rules by throughput without, and server CPU per request without by that with; 1 is no cost. The row of 0 rules is two servers without any: the error of the others. The rules of a mixed set are for as many prefixes as it\nsays, but none is like the next, and there are three or four for each.\n")
+	b.WriteString("Ratios to the same binary without key rules, of pairs that were measured one right after the other; median, lower quartile, and the range in brackets:\nthroughput with rules by throughput without, and server CPU per request without by that with; 1 is no cost. The row of 0 rules is two servers without any: the error of the others. The rules of a mixed set are for as many prefixes as it\nsays, three or four for each, and none is like the next in what it allows beside get; of an unlike set half are for exact keys, so that none is like the next about get either.\n")
 	for i, l := range loads {
 		fmt.Fprintf(b, "\n## %s\n\n| rules | requests/s | server µs per request | ratio of throughput | lower quartile | ratio of CPU | lower quartile |\n|---|---|---|---|---|---|---|\n", l.name)
 		for k, s := range shapes {

@@ -48,7 +48,9 @@
 // keys and prefixes are a radix tree, in which every place carries what all the
 // shorter prefixes allow too. Of equal parts of it there is one, so that the rules of
 // a hundred thousand tenants whose names were counted up stay in the processor's
-// nearest cache, where a hash table would read a line of memory for each. Regular expressions
+// nearest cache, where a hash table would read a line of memory for each. What allows get
+// has a second tree, for requests with many keys: there, tenants are alike though they
+// differ in other commands. Regular expressions
 // that are equal to a key, a prefix or a few of them become that; the others hang
 // on the prefix that they begin with and run only where it fits.
 //
