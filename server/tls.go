@@ -249,8 +249,14 @@ func checkKey(text []byte) error {
 // config is what crypto/tls is told for listeners of mode m.
 func (t *tlsService) config(st *tlsState, m tlsMode, cert tls.Certificate) *tls.Config {
 	c := &tls.Config{
-		Time:         t.now,
-		Certificates: []tls.Certificate{cert},
+		Time: t.now,
+		// A function and not a list: it is called in the midst of a handshake, by the handshaker.
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if s, ok := hello.Conn.(*stream); ok {
+				s.giveWay()
+			}
+			return &cert, nil
+		},
 		MinVersion:   t.set.MinVersion,
 		CipherSuites: t.suites,
 		ClientAuth:   m.clientAuth(t.set.VerifyMode),

@@ -41,6 +41,7 @@ type stream struct {
 	// pause, during the handshake, waits until the socket is ready. It reports false
 	// when the handshake is to end.
 	pause func() bool
+	hand  *handshaker // that makes it
 
 	// From then on.
 	conn    *conn
@@ -87,6 +88,13 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
+// giveWay is the handshaker's, for whoever has only the connection.
+func (s *stream) giveWay() {
+	if s.hand != nil {
+		s.hand.giveWay()
+	}
+}
+
 // Write implements net.Conn.
 func (s *stream) Write(p []byte) (int, error) {
 	if s.conn != nil {
@@ -94,6 +102,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		l.sealed = append(l.sealed, p...)
 		return len(p), nil
 	}
+	s.giveWay() // after the signature
 	for done := 0; ; {
 		n, e := send(s.fd, p[done:])
 		switch {
