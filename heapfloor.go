@@ -1,33 +1,35 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 )
 
-// heapFloor is how large the heap may get before the garbage collector runs at all, in
-// a server with TLS.
-const heapFloor = 64 << 20
+// heapFloor is how large the heap may get, in bytes, before the garbage collector runs
+// at all in a server with TLS: half of what items may take (-m), as nobody should find
+// the garbage of handshakes larger than the cache, but at least 64 and at most 256 MiB.
+func heapFloor(items int64) uint64 { return uint64(min(max(items/2, 64<<20), 256<<20)) }
 
 // cycle is an object that nothing refers to: its finalizer runs once for each cycle of
 // the garbage collector.
 type cycle struct{ _ [16]byte }
 
-// keepHeapFloor makes the garbage collector wait for a heap of heapFloor. A handshake
+// keepHeapFloor makes the garbage collector wait for a heap of floor bytes. A handshake
 // leaves some tens of kilobytes behind, items are not on the heap, and so a server with
 // few items would run it many times a second in a storm of handshakes, in threads that
 // take the processors from the loops. A heap that is larger anyway is collected as
 // usual. GOGC in the environment has the last word.
-func keepHeapFloor() {
+func keepHeapFloor(floor uint64) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
 	percent := 0
 	var next func(*cycle)
 	next = func(*cycle) {
-		if p := gcPercent(liveHeap()); p != percent {
+		if p := gcPercent(liveHeap(), floor); p != percent {
 			percent = p
 			debug.SetGCPercent(p)
 		}
@@ -37,15 +39,16 @@ func keepHeapFloor() {
 }
 
 // gcPercent is the percentage by which a heap of so many live bytes may grow: to
-// heapFloor, and to twice its size at least. It goes in steps, as each change stops
-// the program for a moment.
-func gcPercent(live uint64) int {
-	const step, most = 50, 3200
-	live = max(live, 1<<20)
-	if 2*live >= heapFloor {
+// floor, and to twice its size at least. It goes in steps, as each change stops
+// the program for a moment. The runtime never collects a heap below smallest at 100 %,
+// and in proportion at others.
+func gcPercent(live, floor uint64) int {
+	const step, smallest = 50, 4 << 20
+	live = max(live, smallest)
+	if 2*live >= floor {
 		return 100
 	}
-	return min(int((heapFloor-live)*100/live)/step*step, most)
+	return int((floor-live)*100/live) / step * step
 }
 
 // liveHeap is what the last cycle has found in use, in bytes.
@@ -53,7 +56,7 @@ func liveHeap() uint64 {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(s)
 	if s[0].Value.Kind() != metrics.KindUint64 {
-		return heapFloor // nothing is known: collect as usual
+		return math.MaxInt64 // nothing is known: collect as usual
 	}
 	return s[0].Value.Uint64()
 }

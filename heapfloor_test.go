@@ -10,14 +10,25 @@ import (
 
 // TestGCPercent: a heap grows to the floor, or to twice its size.
 func TestGCPercent(t *testing.T) {
-	for live := uint64(0); live < 4*heapFloor; live += 1 << 18 {
-		p := gcPercent(live)
-		goal := live + live*uint64(p)/100
-		if p < 100 || p > 3200 || goal > max(heapFloor, 2*live) && live >= 1<<20 {
-			t.Fatalf("%d live bytes: %d %%, to %d", live, p, goal)
+	for _, floor := range []uint64{64 << 20, 128 << 20, 256 << 20} {
+		for live := uint64(0); live < 4*floor; live += 1 << 18 {
+			p := gcPercent(live, floor)
+			goal := max(live+live*uint64(p)/100, 4<<20*uint64(p)/100) // as the runtime computes it
+			if p < 100 || goal > max(floor, 2*live) {
+				t.Fatalf("floor %d, %d live bytes: %d %%, to %d", floor, live, p, goal)
+			}
+			if goal < floor*3/4 {
+				t.Fatalf("floor %d, %d live bytes: %d %%, to %d only", floor, live, p, goal)
+			}
 		}
-		if live >= 4<<20 && goal < heapFloor*3/4 {
-			t.Fatalf("%d live bytes: %d %%, to %d only", live, p, goal)
+	}
+}
+
+// TestFloorOfItems: the floor goes with -m within bounds.
+func TestFloorOfItems(t *testing.T) {
+	for _, c := range [][2]int64{{1, 64}, {64, 64}, {128, 64}, {256, 128}, {512, 256}, {1 << 20, 256}} {
+		if got := heapFloor(c[0] << 20); got != uint64(c[1])<<20 {
+			t.Errorf("-m %d: expected a floor of %d MiB, found %d bytes", c[0], c[1], got)
 		}
 	}
 }
@@ -28,7 +39,7 @@ var garbage []byte
 func TestHeapFloor(t *testing.T) {
 	if how := os.Getenv("HEAPFLOOR"); how != "" {
 		if how == "on" {
-			keepHeapFloor()
+			keepHeapFloor(64 << 20)
 		}
 		for range 640 << 10 {
 			garbage = make([]byte, 1<<10)

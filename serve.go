@@ -156,7 +156,7 @@ func serve(o *options) error {
 		}
 	}
 	if o.server.TLS.Enabled {
-		keepHeapFloor()
+		keepHeapFloor(heapFloor(o.memory))
 	}
 	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
 	defer stop()
