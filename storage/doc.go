@@ -72,7 +72,8 @@
 //	  drainer.mu      TryLock only
 //	    class.mu
 //	      pool.mu
-//	labels.mu, tables.mu: leaves
+//	labels.mu, ghosts.mu, tables.mu
+//	  blocks.mu       leaves
 //
 // One shard at a time; a second shard only by TryLock. Everything of a shard,
 // the headers of its items included, is read and written under its lock. nkey and

@@ -28,6 +28,7 @@ type drainer struct {
 	rounds int
 	gentle bool   // the page is of a class with a surplus: items are moved and never evicted
 	rest   uint32 // allocations to wait after a search found no page
+	survey survey
 
 	moved atomic.Uint64 // pages emptied
 }
@@ -91,11 +92,19 @@ func (s *Store) drain(sh *Shard, now uint32) {
 			d.rest--
 			return
 		}
-		wanted := int(d.wanted.Swap(0)) - 1
-		if wanted >= 0 && s.pool.excess.Load() > 0 {
-			wanted = -1 // the limit first
+		if v := &d.survey; !v.on || v.wanted < 0 && s.pool.excess.Load() == 0 {
+			v.cause = d.wanted.Load()
+			wanted := int(v.cause) - 1
+			if wanted >= 0 && s.pool.excess.Load() > 0 {
+				wanted = -1 // the limit first
+			}
+			s.begin(v, wanted)
 		}
-		donor := s.chooseDonor(sh, wanted, now)
+		if !s.look(&d.survey, sh, now) {
+			return
+		}
+		d.wanted.CompareAndSwap(d.survey.cause, 0)
+		donor := d.survey.best
 		switch {
 		case donor < 0:
 			d.rest = drainRest
@@ -142,19 +151,37 @@ func (s *Store) surplus() (most *class) {
 	return most
 }
 
-// chooseDonor returns the class that should lose memory for class wanted, or for the limit if
-// wanted is negative; the number of classes stands for runs, -1 for none.
-func (s *Store) chooseDonor(sh *Shard, wanted int, now uint32) int {
-	best, bestAge := -1, uint32(0)
+// survey is the search for the class that should lose memory, a few classes at a time: to see how
+// old the items of one are takes some microseconds, and there are more than a hundred.
+type survey struct {
+	on      bool
+	cause   int32  // drainer.wanted at the beginning
+	wanted  int    // the class that gets the memory; negative: none, the limit is exceeded
+	next    int    // class to be looked at next
+	best    int    // the donor so far; the number of classes stands for runs, -1 for none
+	bestAge uint32 // of its items
+}
+
+// surveyAges is how many classes a step of a survey asks for the age of their items.
+const surveyAges = 6
+
+// begin begins a survey for class wanted, or for the limit if wanted is negative.
+func (s *Store) begin(v *survey, wanted int) {
+	*v = survey{on: true, cause: v.cause, wanted: wanted, best: -1}
 	if wanted >= 0 {
-		bestAge = s.victimAge(wanted)
-		bestAge += max(bestAge/4, olderBy)
+		v.bestAge = s.victimAge(wanted)
+		v.bestAge += max(v.bestAge/4, olderBy)
 	}
-	for i := range len(s.classes) + 1 {
-		if i == wanted {
+}
+
+// look goes on with a survey, and reports whether that was the end of it. sh is locked.
+func (s *Store) look(v *survey, sh *Shard, now uint32) (done bool) {
+	for asked := 0; v.next <= len(s.classes); v.next++ {
+		i := v.next
+		if i == v.wanted {
 			continue
 		}
-		age, known := s.age(sh, i, now)
+		last := false // page of the class
 		if i < len(s.classes) {
 			c := &s.classes[i]
 			c.mu.Lock()
@@ -163,21 +190,24 @@ func (s *Store) chooseDonor(sh *Shard, wanted int, now uint32) int {
 			switch {
 			case pages == 0:
 				continue
-			case int64(pages-1)*int64(c.perPage) >= live: // a whole page is free
-				return i
-			case pages == 1 && live*sparse < int64(c.perPage) && s.neighbor(i) >= 0:
-				return i
-			case pages == 1 && (!known || age < forsaken):
-				continue
+			case int64(pages-1)*int64(c.perPage) >= live, // a whole page is free
+				pages == 1 && live*sparse < int64(c.perPage) && s.neighbor(i) >= 0:
+				v.on, v.best = false, i
+				return true
 			}
-		} else if !known {
-			continue
+			last = pages == 1
 		}
-		if known && age >= bestAge && (best < 0 || age > bestAge) {
-			best, bestAge = i, age
+		if asked == surveyAges {
+			return false
+		}
+		asked++
+		age, known := s.age(sh, i, now)
+		if known && !(last && age < forsaken) && age >= v.bestAge && (v.best < 0 || age > v.bestAge) {
+			v.best, v.bestAge = i, age
 		}
 	}
-	return best
+	v.on = false
+	return true
 }
 
 // age returns how long the items of class c that are next to go were not used,

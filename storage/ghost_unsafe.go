@@ -1,6 +1,11 @@
 package storage
 
-import "unsafe"
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
 
 // ghost remembers items that were evicted from a small queue, by 16 bits of
 // their hash: two bytes for each, as many as nine tenths of the shard's items. A set of
@@ -9,6 +14,7 @@ import "unsafe"
 // It lies outside the Go heap, where it would make the collector keep as much again
 // free.
 type ghost struct {
+	from *ghosts
 	sets []ghostSet
 	mem  []byte
 }
@@ -57,18 +63,92 @@ func (g *ghost) take(h uint64) bool {
 // resize makes an empty ghost of n sets, or none if there is no memory. No more than n:
 // one that remembers too long takes everything for popular.
 func (g *ghost) resize(n int) {
-	g.close()
-	mem, err := allocate((int64(n)*2*ghostWays + 4095) &^ 4095)
-	if err != nil {
+	if g.mem != nil {
+		g.from.give(g.mem)
+		g.sets, g.mem = nil, nil
+	}
+	mem := g.from.take(n * 2 * ghostWays)
+	if mem == nil {
 		return
 	}
-	// SAFETY: mem is aligned to a page and n sets long.
+	// SAFETY: mem is aligned to a page and n sets long at least.
 	g.sets, g.mem = unsafe.Slice((*ghostSet)(unsafe.Pointer(unsafe.SliceData(mem))), n), mem
 }
 
-func (g *ghost) close() {
-	if g.mem != nil {
-		_ = release(g.mem) // fails only for a range that is not mapped
+// ghosts is where the ghosts of all shards have their memory from.
+type ghosts struct {
+	blocks *blocks
+	waste  atomic.Int32 // the length of dirty: as tables.waste
+
+	mu sync.Mutex
+	// +checklocks:mu
+	free  map[int][][]byte // by length; all zero
+	dirty [][]byte
+}
+
+// take returns zeroed memory of size bytes and some more, nil if there is none.
+func (gs *ghosts) take(size int) []byte {
+	size = ghostRoom(size)
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	for i, mem := range gs.dirty {
+		if len(mem) == size {
+			last := len(gs.dirty) - 1
+			gs.dirty[i], gs.dirty[last] = gs.dirty[last], nil
+			gs.dirty = gs.dirty[:last]
+			gs.waste.Store(int32(last))
+			clear(mem)
+			return mem
+		}
 	}
-	*g = ghost{}
+	if l := gs.free[size]; len(l) > 0 {
+		gs.free[size] = l[:len(l)-1]
+		return l[len(l)-1]
+	}
+	mem, err := gs.blocks.cut(size)
+	if err != nil {
+		return nil
+	}
+	return mem
+}
+
+// ghostRoom rounds up to a power of two of pages of the system or to one and a half, so that what one
+// ghost has outgrown fits another.
+func ghostRoom(size int) int {
+	const page = 4096
+	pages := max(1, (size+page-1)/page)
+	room := 1 << bits.Len(uint(pages-1))
+	if room >= 4 && pages <= room/4*3 {
+		room = room / 4 * 3
+	}
+	return room * page
+}
+
+func (gs *ghosts) give(mem []byte) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.dirty = append(gs.dirty, mem)
+	gs.waste.Store(int32(len(gs.dirty)))
+}
+
+// trim gives the memory of one ghost back to the system. No shard may be locked.
+func (gs *ghosts) trim() {
+	gs.mu.Lock()
+	last := len(gs.dirty) - 1
+	if last < 0 {
+		gs.mu.Unlock()
+		return
+	}
+	mem := gs.dirty[last]
+	gs.dirty[last] = nil
+	gs.dirty = gs.dirty[:last]
+	gs.waste.Store(int32(last))
+	gs.mu.Unlock()
+	discard(mem) // it is in no list meanwhile
+	if raceEnabled {
+		clear(mem) // there discard does nothing
+	}
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.free[len(mem)] = append(gs.free[len(mem)], mem)
 }

@@ -44,9 +44,12 @@ func (sh *Shard) Unlock() {
 
 // trim gives some memory back to the system, if there is any to give. No shard may be locked.
 func (s *Store) trim() {
-	if s.tables.waste.Load() != 0 {
+	switch {
+	case s.tables.waste.Load() != 0:
 		s.tables.trim()
-	} else if s.pool.waste.Load() != 0 {
+	case s.ghosts.waste.Load() != 0:
+		s.ghosts.trim()
+	case s.pool.waste.Load() != 0:
 		s.pool.trim()
 	}
 }

@@ -40,7 +40,9 @@ type Store struct {
 	owner       []atomic.Uint32 // class of a page, plus one
 	reach       [256]uint16     // last byte of an item to prefetch, by owner
 	pool        pool
+	blocks      blocks
 	tables      tables
+	ghosts      ghosts
 	labels      labels
 	drainer     drainer
 	holds       holds
@@ -84,7 +86,8 @@ func New(cfg Config) (*Store, error) {
 		a: s.arena, pageArea: pageArea, limit: cfg.Limit, fresh: 1, usable: 1, committed: pageArea,
 		holes: []extent{{0, uint32(runArea / grain)}},
 	}
-	s.tables.free = make(map[uint32][]*table)
+	s.tables = tables{blocks: &s.blocks, free: make(map[uint32][]*table)}
+	s.ghosts = ghosts{blocks: &s.blocks, free: make(map[int][][]byte)}
 
 	seed := cfg.Seed
 	if seed == 0 {
@@ -116,6 +119,7 @@ func New(cfg Config) (*Store, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 		sh.index.cur.Store(t)
+		sh.ghost.from = &s.ghosts
 		sh.tree = sh.newTree(free)
 		s.shards[i] = sh
 	}
@@ -139,13 +143,8 @@ func (s *Store) areas() (pages, runs int64) {
 
 // Close gives all memory back. No item and no other method may be used afterwards.
 func (s *Store) Close() error {
-	for _, sh := range s.shards {
-		if sh != nil {
-			sh.ghost.close()
-		}
-	}
 	s.pool.helpers.Wait()
-	return errors.Join(s.tables.close(), release(s.arena.whole))
+	return errors.Join(s.blocks.close(), release(s.arena.whole))
 }
 
 // SetLimit changes Config.Limit while the store is in use. A lower one is reached by
