@@ -175,8 +175,9 @@ const ownShare = 8
 // shard is looked at first, others only if they are not locked.
 func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 	s := sh.s
+	refused := 0
 	if sh.queues[c].n() >= ownShare {
-		if ref := sh.evictFor(sh, c, nkey, now); ref != 0 {
+		if ref := sh.evictFor(sh, c, nkey, now, &refused); ref != 0 {
 			return ref
 		}
 	}
@@ -194,13 +195,13 @@ func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 		} else if i == uint32(len(set)) {
 			w &= 1<<(start%64) - 1
 		}
-		for ; w != 0; w &= w - 1 {
+		for ; w != 0 && refused < maxRefused; w &= w - 1 {
 			n := word*64 + uint32(bits.TrailingZeros64(w))
 			owner := s.shards[n]
 			if owner != sh && !owner.tryLock() {
 				continue
 			}
-			ref := owner.evictFor(sh, c, nkey, now)
+			ref := owner.evictFor(sh, c, nkey, now, &refused)
 			if owner != sh {
 				owner.unlock()
 			}
@@ -213,10 +214,11 @@ func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 	return 0
 }
 
-// evictFor unlinks one item of class c of this shard and hands its chunk to shard to.
-func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32) uint32 {
+// evictFor unlinks one item of class c of this shard and hands its chunk to shard to. Chunks of a page that is being
+// emptied cannot be handed over: refused counts those that were evicted for nothing, maxRefused at most.
+func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32, refused *int) uint32 {
 	s := sh.s
-	for range maxSteps {
+	for *refused < maxRefused {
 		ref := sh.victim(c, now)
 		if ref == 0 {
 			return 0
@@ -230,10 +232,14 @@ func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32) uint32 {
 		if c == len(s.classes) {
 			return ref
 		}
-		// The page of that chunk is being emptied; the next victim may be elsewhere.
+		*refused++
 	}
 	return 0
 }
+
+// maxRefused bounds the evictions of one search: a class may have no page but the one that
+// is being emptied, and thousands of items in it.
+const maxRefused = 8
 
 // take unlinks an item for its memory, which the caller has from then on, and returns
 // how many seconds it was not used.

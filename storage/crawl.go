@@ -10,8 +10,8 @@ type Crawl struct {
 const crawlBuckets = 256 / bucketSlots
 
 // crawlReclaims bounds the items that a step unlinks, give or take a bucket: each takes
-// a microsecond or two, most of it for the ordered index.
-const crawlReclaims = 32
+// some microseconds where they are in no cache, most of it for the ordered index.
+const crawlReclaims = 16
 
 // CrawlStep unlinks the dead items among the next 256 at most, in one hold of one
 // shard's lock, as memcached's lru_crawler does for a class, and stops sooner if many are dead. It returns how many items it

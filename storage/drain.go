@@ -38,6 +38,8 @@ const (
 	// moved, 3: that is some 10 microseconds, and up to 40 among millions of items.
 	drainWork = 12
 	drainItem = 3
+	// drainBytes is how many bytes may be moved for 1 of it.
+	drainBytes = 8 << 10
 	// drainRounds is how often a page is walked before it is given up: chunks
 	// that are pinned or still being filled cannot be had.
 	drainRounds = 4
@@ -125,8 +127,7 @@ func (s *Store) drain(sh *Shard, now uint32) {
 			return
 		}
 		if ref != 0 {
-			s.drainChunk(sh, owner, ref, now)
-			work += drainItem - 1
+			work += drainItem - 1 + s.drainChunk(sh, owner, ref, now)/drainBytes
 		}
 	}
 }
@@ -350,11 +351,11 @@ func (s *Store) nextDrain() (ref uint32, owner *Shard, done bool) {
 	return ref, s.shards[hd.shard], false
 }
 
-// drainChunk moves or evicts the item at ref if it can be had.
-func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
+// drainChunk moves or evicts the item at ref if it can be had, and returns how many bytes it has moved.
+func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (moved int) {
 	if owner != sh {
 		if !owner.tryLock() {
-			return
+			return 0
 		}
 		defer owner.unlock()
 	}
@@ -365,16 +366,23 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) {
 	same := hd.nkey != 0 && hd.shard == owner.id
 	c.mu.Unlock()
 	if !same || hd.state&stateLinked == 0 || hd.state&statePinned != 0 || owner.keep == ref {
-		return
+		return 0
 	}
-	if s.dead(it, now) == Present && (owner.rescue(c, ref, now) || s.drainer.gentle) {
-		return
+	size := hd.size()
+	if s.dead(it, now) == Present {
+		if owner.rescue(c, ref, now) {
+			return size
+		}
+		if s.drainer.gentle {
+			return 0
+		}
 	}
 	h := s.hashOf(ref)
 	if owner.countEviction(it, now) {
 		owner.ghost.add(h, owner.stats.items) // it went for its place: let it come back as a used one
 	}
 	owner.unlink(h, ref)
+	return 0
 }
 
 // rescue moves an item out of a page that is emptied, to a free chunk of its

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -60,25 +61,65 @@ func (it Item) Layout() string {
 
 var timedSum atomic.Uint64 // keeps the compiler from leaving the calculation out
 
-// NoHolds times sections without any lock in which a thread only calculates, as holds are timed.
-type NoHolds struct{ h holds }
+// NoHolds times sections without any lock in which a thread only calculates, or touches memory that it has just got
+// from the system, as holds are timed.
+type NoHolds struct {
+	h     holds
+	mu    sync.Mutex
+	fresh []byte // not touched yet
+	all   [][]byte
+}
 
-// Beside runs such sections until they have had as much of the processor as the holds of
-// the store since its last Holds, or a millisecond's worth of them.
+// Beside runs such sections until they have had as much of the processor, and touched as many pages, as
+// the holds of the store since its last Holds, or a millisecond's worth of them.
 func (n *NoHolds) Beside(s *Store) {
 	sum := timedSum.Load()
 	for range 200 {
-		if n.h.total.Load() >= s.holds.total.Load() {
+		touch := n.h.faults.Load() < s.holds.faults.Load()
+		if !touch && n.h.total.Load() >= s.holds.total.Load() {
 			break
 		}
+		var page []byte
+		if touch {
+			page = n.page()
+		}
 		since := threadTime()
-		for i := range uint64(5000) {
-			sum += sum*31 + i
+		if touch {
+			page[0] = 1
+		} else {
+			for i := range uint64(5000) {
+				sum += sum*31 + i
+			}
 		}
 		n.h.add(&since)
 	}
 	timedSum.Store(sum)
 }
 
-// Holds is Store.Holds of the sections.
-func (n *NoHolds) Holds() Holds { return n.h.take() }
+// page returns a page of the system that nobody has touched.
+func (n *NoHolds) page() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.fresh) == 0 {
+		mem, err := allocate(16 << 20)
+		if err != nil {
+			panic(err)
+		}
+		refuseHugePages(mem)
+		n.fresh, n.all = mem, append(n.all, mem)
+	}
+	page := n.fresh[:4096]
+	n.fresh = n.fresh[4096:]
+	return page
+}
+
+// Holds is Store.Holds of the sections. It gives back their memory.
+func (n *NoHolds) Holds() Holds {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, mem := range n.all {
+		_ = release(mem) // fails only for a range that is not mapped
+	}
+	n.fresh, n.all = nil, nil
+	return n.h.take()
+}

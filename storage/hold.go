@@ -24,6 +24,7 @@ type Holds struct {
 	Switched  uint64        // holds during which the processor was taken away; they are in Wall only
 	Moved     uint64        // holds whose goroutine changed its thread meanwhile; they are in Wall only
 	Total     time.Duration // of the processor, all holds that are in CPU together
+	Faults    int64         // pages that were touched first in them
 	Longest   []LongHold    // some of those that took LongHoldBound or more of the processor
 }
 
@@ -57,7 +58,7 @@ type holds struct {
 	cpu, wall         [len(HoldBounds) + 1]atomic.Uint64
 	mostCPU, mostWall atomic.Int64
 	switched, moved   atomic.Uint64
-	total             atomic.Int64
+	total, faults     atomic.Int64
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -74,7 +75,7 @@ func (h *holds) take() (t Holds) {
 	}
 	t.MostCPU, t.MostWall = time.Duration(h.mostCPU.Swap(0)), time.Duration(h.mostWall.Swap(0))
 	t.Switched, t.Moved = h.switched.Swap(0), h.moved.Swap(0)
-	t.Total = time.Duration(h.total.Swap(0))
+	t.Total, t.Faults = time.Duration(h.total.Swap(0)), h.faults.Swap(0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.Longest, h.longest = h.longest, nil
@@ -154,6 +155,7 @@ func (h *holds) add(since *threadState) {
 	}
 	h.cpu[holdIndex(cpu)].Add(1)
 	h.total.Add(int64(cpu))
+	h.faults.Add(now.faults - since.faults)
 	atLeast(&h.mostCPU, cpu)
 	if cpu >= LongHoldBound {
 		h.describe(LongHold{CPU: cpu, Wall: wall, Faults: now.faults - since.faults})

@@ -121,7 +121,7 @@ func (p *pool) reach() bool {
 // longer than a lock may be held. Who comes before it is ready takes small pages.
 func (p *pool) readyNext() {
 	lo := p.usable
-	if p.readying || p.fresh != lo || int64(lo+hugePages)*pageSize > p.pageArea || p.mapped+pageSize+hugePage > p.limit {
+	if p.readying || p.fresh+1 < lo || int64(lo+hugePages)*pageSize > p.pageArea || p.mapped+pageSize+hugePage > p.limit {
 		return
 	}
 	p.readying = true

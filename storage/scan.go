@@ -25,6 +25,7 @@ const (
 	scanItems  = 256
 	firstBatch = 16
 	nextBatch  = 128
+	usualKey   = 48 // bytes
 )
 
 // source is the part of a shard that a scan has copied: the next keys in order.
@@ -113,7 +114,10 @@ func (src *source) fill(c *Cursor, after position, n int) bool {
 		from = position{key: c.Prefix}
 	}
 	src.done = true
-	var ends []int
+	// Memory is got before the lock is; that of unusually long keys is not.
+	var room [nextBatch]int
+	ends := room[:0]
+	src.keys, src.buf = slices.Grow(src.keys, n), slices.Grow(src.buf, n*usualKey)
 	sh := src.sh
 	sh.lock()
 	sh.probe = from

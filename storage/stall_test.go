@@ -24,9 +24,11 @@ import (
 // are holds judged during which that happened, for their time of the processor has the switches in it.
 //
 // Interrupts, and what a host of a virtual machine takes and does not tell, count for the thread that they
-// meet, lock or no lock. So the same threads, in turn with the holds and for as long, only calculate and hold
-// nothing. What takes 200 µs there is the machine's, and as much of it has to be expected in holds, give or take what
-// chance does to such counts. What is above that is ours, and fails.
+// meet, lock or no lock; and where such a host has not got the memory yet, to touch a page first takes as long. So the
+// same threads, in turn with the holds and for as long, only calculate or touch as many new pages, and hold nothing. What
+// takes 200 µs there is the machine's, and as much of it has to be expected in holds, give or take what
+// chance does to such counts. What is above that is ours, and fails. While a store is filled for the first time the Go heap grows under
+// the ordered index, a few times per million items, which takes as long: that phase is judged by itself.
 //
 // STORAGE_ITEMS says how many items, 200,000 if not set.
 func TestHolds(t *testing.T) {
@@ -40,6 +42,7 @@ func TestHolds(t *testing.T) {
 	n := r.n
 
 	r.phase("insert", r.load(n, func(i int) { r.store("a", i, 32) }))
+	r.holds, r.longs, r.expected = 0, 0, 0
 	t.Logf("%d items", r.s.Stats().CurrItems)
 	r.phase("hit, overwrite", r.load(n/2, func(i int) {
 		r.hit(i * 7 % n)
@@ -80,9 +83,9 @@ func TestHolds(t *testing.T) {
 			r.s.Labels(func(uint32, storage.LabelStats) bool { return true })
 		}
 	}))
-	t.Logf("in all: %d holds, %d above %v; without a lock %d", r.holds, r.longs, stallBound, r.expected)
+	t.Logf("in all but insert: %d holds, %d above %v; without a lock %d", r.holds, r.longs, stallBound, r.expected)
 	if exceeds(r.longs, r.expected) {
-		t.Errorf("in all: %d holds took more than %v of the processor; as much calculation without a lock had %d", r.longs, stallBound, r.expected)
+		t.Errorf("in all but insert: %d holds took more than %v of the processor; as much calculation without a lock had %d", r.longs, stallBound, r.expected)
 	}
 	check(t, r.s)
 }
@@ -254,8 +257,8 @@ func (r *stallRun) phase(name string, fn func()) {
 	total, long := row("cpu", h.CPU[:], h.MostCPU)
 	row("clock", h.Wall[:], h.MostWall)
 	_, none := row("without", c.CPU[:], c.MostCPU)
-	r.t.Logf("%s: %d holds in %v, %d above %v in %v of the processor; without a lock %d in %v%s\n    the processor was taken away in %d more; %d goroutines moved",
-		name, total, time.Since(start).Round(time.Millisecond), long, stallBound, h.Total.Round(time.Millisecond), none, c.Total.Round(time.Millisecond), b.String(), h.Switched, h.Moved)
+	r.t.Logf("%s: %d holds in %v, %d above %v in %v of the processor and %d new pages; without a lock %d in %v and %d%s\n    the processor was taken away in %d more; %d goroutines moved",
+		name, total, time.Since(start).Round(time.Millisecond), long, stallBound, h.Total.Round(time.Millisecond), h.Faults, none, c.Total.Round(time.Millisecond), c.Faults, b.String(), h.Switched, h.Moved)
 	for _, l := range h.Longest {
 		r.t.Logf("%s: %v", name, l)
 	}
