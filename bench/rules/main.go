@@ -49,8 +49,17 @@ const keys = 1 << 16
 
 // shapes are the rules of the servers.
 var shapes = []shape{
-	{rules: 0}, {rules: 1}, {rules: 16}, {rules: 256}, {rules: 4096}, {rules: 65536}, {rules: 100_000},
-	{rules: 4096, mixed: true}, {rules: 65536, mixed: true}, {rules: 100_000, mixed: true}, {rules: 65536, mixed: true, unlike: true},
+	{rules: 0},
+	{rules: 1},
+	{rules: 16},
+	{rules: 256},
+	{rules: 4096},
+	{rules: 65536},
+	{rules: 100_000},
+	{rules: 4096, mixed: true},
+	{rules: 65536, mixed: true},
+	{rules: 100_000, mixed: true},
+	{rules: 65536, mixed: true, unlike: true},
 }
 
 type shape struct {
