@@ -17,6 +17,7 @@ func TestKeyRulesLines(t *testing.T) {
 	for _, mode := range []cnp.Mode{cnp.Strict, cnp.Cilium} {
 		r := startRuled(t, mode, policyOf(`a {command: get, keyPrefix: "aa"}, {command: get, keyPrefix: "ab"}, {command: set, keyPrefix: "s"}`), us("a"))
 		c := r.dial()
+		c.ask("get aa\r\n", "END\r\n") // the first byte decides about the protocol
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		rnd := rand.New(rand.NewPCG(seed, 1))
