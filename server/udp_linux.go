@@ -214,6 +214,7 @@ func datagramLabel(control []byte, flags int) string {
 // goOnUDP executes what a datagram holds, from its start or from where it was
 // parked. The other connections have nothing in out at this time.
 func (l *loop) goOnUDP(c *conn) {
+	l.hint, l.hints = 0, 0 // those of a datagram before would be of the same addresses
 	defer func() {
 		if v := recover(); v != nil {
 			l.rescue(c, v)
