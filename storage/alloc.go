@@ -125,7 +125,7 @@ func (sh *Shard) chunkOf(c int, nkey uint8, now uint32) uint32 {
 			return ref
 		}
 		over := int64(0)
-		if try > 0 {
+		if try == evictTries-1 { // not sooner: the page that is being emptied comes back
 			over = s.pageOver
 		}
 		if ref := cl.alloc(sh.id, nkey, over); ref != 0 {

@@ -71,7 +71,7 @@ func (s *Store) Balance(now uint32) (more bool) {
 	sh.unlock()
 	s.trim()
 	d := &s.drainer
-	return !s.cfg.NoEvict && (d.busy.Load() || s.pool.excess.Load() > 0)
+	return !s.cfg.NoEvict && (d.busy.Load() || s.pool.excess.Load() > 0 || d.wanted.Load() != 0)
 }
 
 // drain does one step of what is to be done. sh is locked.

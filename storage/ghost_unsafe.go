@@ -144,9 +144,8 @@ func (gs *ghosts) trim() {
 	gs.dirty = gs.dirty[:last]
 	gs.waste.Store(int32(last))
 	gs.mu.Unlock()
-	discard(mem) // it is in no list meanwhile
-	if raceEnabled {
-		clear(mem) // there discard does nothing
+	if !discard(mem) { // it is in no list meanwhile
+		clear(mem)
 	}
 	gs.mu.Lock()
 	defer gs.mu.Unlock()

@@ -39,11 +39,9 @@ func commit(b []byte) error {
 }
 
 // discard gives the memory of b back to the system; the addresses stay valid
-// and read as zero.
-func discard(b []byte) {
-	if len(b) > 0 {
-		_ = unix.Madvise(b, unix.MADV_DONTNEED) // on failure the memory merely stays
-	}
+// and read as zero. It reports false where the memory stays as it is, as locked memory does.
+func discard(b []byte) bool {
+	return len(b) == 0 || unix.Madvise(b, unix.MADV_DONTNEED) == nil
 }
 
 // release ends a reservation.

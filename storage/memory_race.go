@@ -13,7 +13,7 @@ func allocate(size int64) ([]byte, error) { return make([]byte, size), nil }
 
 func commit([]byte) error { return nil }
 
-func discard([]byte) {}
+func discard([]byte) bool { return false }
 
 func release([]byte) error { return nil }
 

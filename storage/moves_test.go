@@ -146,3 +146,43 @@ func TestSetLimit(t *testing.T) {
 		t.Error("a limit beyond the address space was taken")
 	}
 }
+
+// TestMixShifts: a store full of old small items is to hold large ones too. They get their memory soon, and
+// without pages beyond the limit.
+func TestMixShifts(t *testing.T) {
+	const limit = 16 << 20
+	s := newStore(t, storage.Config{Limit: limit, Seed: 1})
+	n := limit / 150
+	put := func(p string, i, size int, now uint32) {
+		t.Helper()
+		if err := set(s, storage.Spec{Key: fmt.Appendf(nil, "%s:%d", p, i), Now: now}, make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2 * n {
+		put("a", i, 100, uint32(1+i*1000/n))
+	}
+	var now uint32
+	over := 0
+	for i := range n / 6 {
+		now = uint32(3000 + i*1000/n)
+		put("a", 2*n+i, 100, now)
+		put("b", i, 1000, now)
+		if s.Stats().TotalMalloced > limit {
+			over++
+		}
+	}
+	found := 0
+	for i := range n / 6 {
+		if get(s, fmt.Sprintf("b:%d", i), now) != "" {
+			found++
+		}
+	}
+	t.Logf("%d of %d large items are there; above the limit in %d of %d steps", found, n/6, over, n/6)
+	if found < 8000 {
+		t.Errorf("expected 8,000 large items at least, found %d", found)
+	}
+	if over > n/60 {
+		t.Errorf("above the limit in %d of %d steps", over, n/6)
+	}
+}
