@@ -65,7 +65,7 @@
 // once, as a value that bbolt keeps and nobody changes through it. A commit there is
 // one write and one sync, of neighbouring pages that the file system has no more
 // to say about. The next transaction has the records in its segment; it makes the tail empty by
-// counting the epoch on, in the same meta page.
+// beginning another epoch, in the same meta page.
 //
 //	 0     4       8         12       16      24    32     40
 //	+-----+-------+---------+--------+-------+-----+------+---------+-----
@@ -79,8 +79,11 @@
 // is touched before its transaction is on the disk. What Open finds in the tail is
 // read as one more segment, which the next transaction makes it.
 //
-// A copy that is made meanwhile (WriteTo) has groups of its own epoch up to some place,
-// which is a later state of the same log; those of a later epoch do not count in it.
+// Epochs are drawn at random, and nothing shows them. Pages of earlier epochs are full of
+// values, in which clients may have written what looks like a group: they would have to know the epoch to
+// come. A copy that is made meanwhile (WriteTo) has groups of its own epoch up to some place,
+// which is a later state of the same log, and behind that place others; none of them counts in an epoch
+// that the copy begins itself, and whoever opens a file begins one before it writes to the tail.
 //
 // # Damage
 //

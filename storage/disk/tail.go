@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -17,6 +18,8 @@ type tail struct {
 	size  int64  // of its pages, in bytes
 	used  int64  // of them, by the groups since the last transaction
 	epoch uint64 // of the groups to come: it changes with the transaction that makes the tail empty
+	after uint64 // the epoch that this transaction begins
+	begun bool   // this process has begun the epoch: in an older one a copy may have groups that do not follow
 	next  uint32 // number of the next group
 	buf   []byte // of the group that is being written
 
@@ -79,7 +82,7 @@ func (f *File) findTail(tx *bbolt.Tx) error {
 // in the end in any case; and so is the first batch of all. What an error means is explained at Commit.
 func (f *File) Extend(b *Batch) (ok bool, err error) {
 	t := &f.tail
-	if t.at == 0 || t.seq != 0 || !b.onlyRecords() {
+	if !t.begun || !b.onlyRecords() {
 		return false, nil
 	}
 	n := int64(tailHead)
@@ -178,13 +181,16 @@ func (t *tail) put(facts *bbolt.Bucket) error {
 	if t.at == 0 {
 		return nil
 	}
-	return facts.Put(factEpoch, binary.LittleEndian.AppendUint64(nil, t.epoch+1))
+	var e [8]byte
+	_, _ = rand.Read(e[:]) // it never fails
+	t.after = binary.LittleEndian.Uint64(e[:])
+	return facts.Put(factEpoch, e[:])
 }
 
 // emptied is called when that transaction is on the disk.
 func (t *tail) emptied() {
 	if t.at != 0 {
-		t.epoch++
+		t.epoch, t.begun = t.after, true
 		t.used, t.next = 0, 0
 		t.chunks, t.seq = nil, 0
 	}

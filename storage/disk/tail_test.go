@@ -29,6 +29,7 @@ func newTailFile(t *testing.T) *tailFile {
 	if err := x.f.MakeTail(); err != nil {
 		t.Fatal(err)
 	}
+	x.commit() // begins an epoch
 	t.Cleanup(func() { _ = x.f.Close(false) })
 	return x
 }
