@@ -49,6 +49,12 @@ func (d *Data) undo() {
 	for ctx, l := range d.labels.byContext {
 		labels[l.id] = ctx
 	}
+	// The batch that failed may have been to delete labels that the file still names.
+	if ls, err := d.file.Labels(); err == nil {
+		for _, l := range ls {
+			labels[l.ID] = l.Context
+		}
+	}
 	left := len(keys)
 	now := e.Clock()
 	d.batch.EachKept(func(records []byte) {
@@ -103,12 +109,13 @@ func (d *Data) undoChunk(c *disk.Chunk, keys map[string]storage.Record, labels m
 // undoItem makes the item of a key what a record says, if that lives still.
 func (d *Data) undoItem(r, gone *storage.Record, labels map[uint32]string, now uint32) {
 	e := d.eng
-	if r.Kind != storage.RecordItem || r.Exptime != 0 && r.Exptime <= now {
+	ctx, known := labels[r.Label]
+	if r.Kind != storage.RecordItem || r.Label != 0 && !known || r.Exptime != 0 && r.Exptime <= now {
 		e.store.Undo(gone, 0, now)
 		return
 	}
 	var s avc.SID
-	if ctx := labels[r.Label]; ctx != "" || !e.off {
+	if ctx != "" || !e.off {
 		var err error
 		if s, _, err = e.resolve(ctx); err != nil {
 			e.store.Undo(gone, 0, now)

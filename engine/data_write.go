@@ -170,6 +170,9 @@ func (d *Data) rewriteSome(now uint32, changed int64) {
 	for _, seq := range w.begun {
 		horizon = min(horizon, seq)
 	}
+	if len(d.segments) > disk.DropMost { // what one transaction drops
+		horizon = min(horizon, d.segments[disk.DropMost].Seq)
+	}
 	if horizon > w.dropped {
 		d.batch.Drop = horizon
 		d.dropLabels(horizon)
