@@ -125,7 +125,7 @@ func (sh *Shard) chunkOf(c int, nkey uint8, now uint32) uint32 {
 			return ref
 		}
 		over := int64(0)
-		if try == evictTries-1 { // not sooner: the page that is being emptied comes back
+		if try > patience { // the page that is being emptied comes back
 			over = s.pageOver
 		}
 		if ref := cl.alloc(sh.id, nkey, over); ref != 0 {
@@ -142,6 +142,11 @@ func (sh *Shard) chunkOf(c int, nkey uint8, now uint32) uint32 {
 // evictTries is how often a search through all shards is repeated before a
 // store fails: a shard that another goroutine holds may be free the next time.
 const evictTries = 8
+
+// patience is after how many tries a class takes a page beyond the limit. With less, one that is to grow
+// takes such a page each time that its victims lie in the page that is being emptied for it, which is
+// dropped then.
+const patience = 3
 
 // run returns a run for size bytes, evicting other runs if need be, or 0.
 func (sh *Shard) run(size int, nkey uint8, now uint32) uint32 {
