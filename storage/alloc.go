@@ -143,9 +143,7 @@ func (sh *Shard) chunkOf(c int, nkey uint8, now uint32) uint32 {
 // store fails: a shard that another goroutine holds may be free the next time.
 const evictTries = 8
 
-// patience is after how many tries a class takes a page beyond the limit. With less, one that is to grow
-// takes such a page each time that its victims lie in the page that is being emptied for it, which is
-// dropped then.
+// patience is after how many tries a class takes a page beyond the limit.
 const patience = 3
 
 // run returns a run for size bytes, evicting other runs if need be, or 0.
@@ -200,7 +198,7 @@ func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 		} else if i == uint32(len(set)) {
 			w &= 1<<(start%64) - 1
 		}
-		for ; w != 0 && refused < maxRefused; w &= w - 1 {
+		for ; w != 0 && refused <= maxRefused; w &= w - 1 {
 			n := word*64 + uint32(bits.TrailingZeros64(w))
 			owner := s.shards[n]
 			if owner != sh && !owner.tryLock() {
@@ -219,18 +217,20 @@ func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 	return 0
 }
 
-// evictFor unlinks one item of class c of this shard and hands its chunk to shard to. Chunks of a page that is being
-// emptied cannot be handed over: refused counts those that were evicted for nothing, maxRefused at most.
+// evictFor unlinks one item of class c of this shard and hands its chunk to shard to. A chunk of the page that is being
+// emptied is not handed over at once: the page is empty the sooner if the next victim's is taken. refused counts those of one
+// search. All items of a class may lie in that page, and the shard is locked: after maxRefused the chunk is handed over
+// in spite of it, and has to be moved or evicted once more, unless the class is to lose its only page.
 func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32, refused *int) uint32 {
 	s := sh.s
-	for *refused < maxRefused {
+	for *refused <= maxRefused {
 		ref := sh.victim(c, now)
 		if ref == 0 {
 			return 0
 		}
 		age := sh.take(ref, now)
 		s.noteVictim(c, age)
-		if c < len(s.classes) && s.classes[c].retag(ref, to.id, nkey) {
+		if c < len(s.classes) && s.classes[c].retag(ref, to.id, nkey, *refused == maxRefused) {
 			return ref
 		}
 		s.free(ref)
@@ -242,9 +242,7 @@ func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32, refused *int
 	return 0
 }
 
-// maxRefused bounds the evictions of one search: a class may have no page but the one that
-// is being emptied, and thousands of items in it.
-const maxRefused = 8
+const maxRefused = 1
 
 // take unlinks an item for its memory, which the caller has from then on, and returns
 // how many seconds it was not used.

@@ -94,11 +94,11 @@ func (c *class) reuse(shard, nkey uint8) uint32 {
 }
 
 // retag hands a chunk over to another item without freeing it. It fails if the
-// chunk's page is to be emptied. The locks of both owners must be held.
-func (c *class) retag(ref uint32, shard, nkey uint8) bool {
+// chunk's page is to be emptied, and with force only if the class has no other page. The locks of both owners must be held.
+func (c *class) retag(ref uint32, shard, nkey uint8, force bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.s.pages[c.s.pageOf(ref)].draining {
+	if c.s.pages[c.s.pageOf(ref)].draining && !(force && c.pages.Load() > 1) {
 		return false
 	}
 	h := c.s.arena.head(ref)

@@ -127,7 +127,7 @@ func (s *Store) drain(sh *Shard, now uint32) {
 			return
 		}
 		if ref != 0 {
-			work += drainItem - 1 + s.drainChunk(sh, owner, ref, now)/drainBytes
+			work += drainItem - 1 + s.drainChunk(sh, owner, ref, now)
 		}
 	}
 }
@@ -351,8 +351,8 @@ func (s *Store) nextDrain() (ref uint32, owner *Shard, done bool) {
 	return ref, s.shards[hd.shard], false
 }
 
-// drainChunk moves or evicts the item at ref if it can be had, and returns how many bytes it has moved.
-func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (moved int) {
+// drainChunk moves or evicts the item at ref if it can be had, and returns what that cost beyond drainItem.
+func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (work int) {
 	if owner != sh {
 		if !owner.tryLock() {
 			return 0
@@ -370,8 +370,8 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (moved int) {
 	}
 	size := hd.size()
 	if s.dead(it, now) == Present {
-		if owner.rescue(c, ref, now) {
-			return size
+		if moved, evicted := owner.rescue(c, ref, now); moved {
+			return size/drainBytes + evicted*drainItem
 		}
 		if s.drainer.gentle {
 			return 0
@@ -386,8 +386,8 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (moved int) {
 }
 
 // rescue moves an item out of a page that is emptied, to a free chunk of its
-// class or of the next, or to that of an item that the eviction would take before it.
-func (sh *Shard) rescue(c *class, ref, now uint32) bool {
+// class or of the next, or to that of an item that the eviction would take before it; evicted is 1 then.
+func (sh *Shard) rescue(c *class, ref, now uint32) (moved bool, evicted int) {
 	s := sh.s
 	hd := s.arena.head(ref)
 	to := c.reuse(sh.id, hd.nkey)
@@ -398,21 +398,21 @@ func (sh *Shard) rescue(c *class, ref, now uint32) bool {
 	}
 	if to == 0 {
 		if s.drainer.gentle {
-			return false
+			return false, 0
 		}
 		if recent(hd) == 0 && hd.state&stateMain == 0 {
-			return false
+			return false, 0
 		}
 		victim := sh.victim(int(c.id), now)
 		if victim == 0 || s.pageOf(victim) == s.drainer.page || recent(s.arena.head(victim)) > recent(hd) {
-			return false
+			return false, 0
 		}
 		sh.take(victim, now)
-		c.retag(victim, sh.id, hd.nkey) // not refused: no other page is being emptied
-		to = victim
+		c.retag(victim, sh.id, hd.nkey, false) // not refused: no other page is being emptied
+		to, evicted = victim, 1
 	}
 	sh.relocate(ref, to)
-	return true
+	return true, evicted
 }
 
 // relocate moves a linked item to another chunk.
