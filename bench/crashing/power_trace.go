@@ -91,9 +91,13 @@ func (t *tracer) line(line string) error {
 		delete(t.begun, pid)
 		return t.end(rest)
 	}
-	if begin, unfinished := strings.CutSuffix(rest, " <unfinished ...>"); unfinished {
-		t.begun[pid] = begin
-		return t.begin(begin)
+	// strace lets a thread go in the middle of a call when the thread dies there: nobody saw
+	// that call end.
+	for _, cut := range []string{" <unfinished ...>", " <detached ...>"} {
+		if begin, unfinished := strings.CutSuffix(rest, cut); unfinished {
+			t.begun[pid] = begin
+			return t.begin(begin)
+		}
 	}
 	return errors.Join(t.begin(rest), t.end(rest))
 }
