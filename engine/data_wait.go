@@ -54,6 +54,11 @@ func (e *Secured) refuses() bool {
 	return d != nil && d.always && d.failed.Load() != nil
 }
 
+// Executed says whether the call, which is Pending, has been executed: what is left
+// is to wait for the disk. The next execution returns its result, and needs of the call
+// no more than its key.
+func (c *Call) Executed() bool { return c.retry != nil && c.retry.kept != nil }
+
 // settle is the end of a call that may have changed something: it returns st, or
 // Pending until what was changed so far under the call's key is on the disk. An answer that
 // says that there is nothing waits too, for what made it true. In the other modes a call waits only

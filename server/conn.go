@@ -15,7 +15,7 @@ const (
 	phaseSwallow              // a data block that nobody wants
 	phaseReserve              // nothing yet: memory has to be reserved for a large store
 	phaseUpload               // the data block of a large store
-	phaseStore                // nothing yet: the filled upload has to be stored first
+	phaseStore                // nothing yet: the filled upload has to be stored first, or a store be on the disk
 	phaseRefuse               // nothing yet: a store that memory refused has to be ended first
 	phaseWatch                // nobody: the client watches
 	phaseLogin                // nothing yet: a login is being looked at

@@ -167,7 +167,8 @@ type plan struct {
 	set   server.Settings
 	store storage.Config
 	mode  mac.Mode
-	mac   func(*mac.Config) // changes what the monitor is opened with; nil: nothing
+	mac   func(*mac.Config)  // changes what the monitor is opened with; nil: nothing
+	data  *engine.DataConfig // the data file; nil: none
 }
 
 // start runs a server until the end of the test.
@@ -190,8 +191,15 @@ func start(t testing.TB, p plan) *rig {
 		t.Fatal(err)
 	}
 	r.mon = mon
+	eng := engine.New(engine.Config{Store: r.store, Monitor: mon})
+	var data *engine.Data
+	if p.data != nil {
+		if data, err = eng.OpenData(*p.data); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r.eng = &scripted{
-		Interface: engine.New(engine.Config{Store: r.store, Monitor: mon}),
+		Interface: eng,
 		gates:     map[string]chan struct{}{}, statuses: map[string]engine.Status{},
 	}
 	if p.set.Threads == 0 {
@@ -217,6 +225,11 @@ func start(t testing.TB, p plan) *rig {
 			}
 		case <-time.After(patience):
 			t.Error("Serve did not return after Shutdown")
+		}
+		if data != nil {
+			if err := data.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 		_ = mon.Close()
 		if err := r.store.Close(); err != nil {

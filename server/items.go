@@ -69,6 +69,12 @@ func (l *loop) prepareStore(c *conn, r *protocol.Request) {
 func (l *loop) store(c *conn, r *protocol.Request) outcome {
 	st := l.storeInline(c, r)
 	if st == engine.Pending {
+		if c.call.Executed() && c.udp == nil && !l.srv.gated {
+			// It waits for the disk, and only its answer is left: that needs neither the value
+			// nor another look at the line.
+			l.hold(c, r)
+			c.phase = phaseStore
+		}
 		return park
 	}
 	l.noteStore(c, false, r.NBytes, st)

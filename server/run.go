@@ -84,7 +84,7 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 	switch out {
 	case protocol.Ready:
 		o = l.dispatch(c, r)
-		if o == park || o == block {
+		if o == block || o == park && c.phase != phaseStore {
 			c.resuming = true
 			return o, true
 		}

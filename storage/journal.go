@@ -33,6 +33,7 @@ type Journal struct {
 		// +checklocks:mu
 		blocks [][]byte
 	}
+	copied  []byte   // scratch of takeShard
 	taken   []*Shard // shards with records in the batch that is being written
 	waiters []waiting
 	tags    []uint64 // scratch of tell
@@ -276,7 +277,8 @@ func (j *Journal) Take(emit func(records []byte, n uint32)) {
 	}
 }
 
-// takeShard takes the records of one shard, which is locked. cur is the caller's.
+// takeShard takes the records of one shard, which is locked. cur is the caller's until
+// the next call.
 func (j *Journal) takeShard(sh *Shard) (full [][]byte, cur []byte, ok bool) {
 	l := sh.journal
 	if l == nil {
@@ -291,8 +293,8 @@ func (j *Journal) takeShard(sh *Shard) (full [][]byte, cur []byte, ok bool) {
 	full = l.full
 	l.full = nil
 	if n := len(l.cur); n > 0 && n <= journalCopied {
-		cur = append([]byte(nil), l.cur...)
-		l.cur = l.cur[:0]
+		j.copied = append(j.copied[:0], l.cur...)
+		cur, l.cur = j.copied, l.cur[:0]
 	} else if n > 0 {
 		full = append(full, l.cur)
 		l.cur = nil
