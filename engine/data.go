@@ -158,7 +158,11 @@ func (d *Data) begin() error {
 	}
 	e.started = facts.Zero
 	if d.always {
-		if err := d.file.MakeTail(); err != nil {
+		switch err := d.file.MakeTail(); {
+		case errors.Is(err, disk.ErrNoRoom):
+			d.log.Warn("data: the disk is nearly full: each commit is a whole transaction, which is slower, until there is room at a start; "+
+				"once nothing fits any more every change is refused", "error", err)
+		case err != nil:
 			return err
 		}
 	}

@@ -295,17 +295,86 @@ func TestDiskFull(t *testing.T) {
 		}
 		v.kill()
 	}
+	small := func(t *testing.T) (dir string) {
+		dir = t.TempDir()
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", dir).CombinedOutput(); err != nil {
+			if os.Getenv("CI") != "" && os.Geteuid() == 0 {
+				t.Fatalf("mount: %v %s", err, out)
+			}
+			t.Skipf("this needs to mount: %s", out)
+		}
+		t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+		return dir
+	}
+	// A file that has no tail is opened where there is no room for one, or for nothing at all.
+	for _, left := range []int{0, 1 << 20} {
+		t.Run(fmt.Sprint("tmpfs/left/", left), func(t *testing.T) {
+			dir := small(t)
+			data := filepath.Join(dir, "data")
+			v, up := startVictim(t, nil, server, data, "--sync-interval", "10ms")
+			if !up {
+				t.Fatal(v.log)
+			}
+			if answer := v.ask("set before 0 0 1\r\nb"); answer != "STORED" {
+				t.Fatal(answer)
+			}
+			for until := time.Now().Add(20 * time.Second); !strings.Contains(v.ask("stats data"), "STAT records 1\r\n"); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(until) {
+					t.Fatal("nothing is written")
+				}
+			}
+			v.kill()
+			filler := filepath.Join(dir, "filler")
+			if err := os.WriteFile(filler, make([]byte, 4<<20), 0o600); err == nil {
+				t.Fatal("expected the disk to be full")
+			}
+			if left > 0 {
+				st, err := os.Stat(filler)
+				if err == nil {
+					err = os.Truncate(filler, st.Size()-int64(left))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if v, up = startVictim(t, nil, server, data, "--sync", "always"); !up {
+				t.Fatalf("expected the server to serve what there is\n%s", v.log)
+			}
+			value := strings.Repeat("v", 50000)
+			kept, refused := 0, 0
+			for i := range 40 {
+				switch answer := v.ask("set k%d 0 0 50000\r\n%s", i, value); {
+				case answer == "STORED" && refused == 0:
+					kept++
+				case answer == failed:
+					refused++
+				default:
+					t.Fatalf("k%d, after %d refusals: found %q", i, refused, answer)
+				}
+			}
+			if (kept > 0) != (left > 0) || refused == 0 || v.get("before") != "b" {
+				t.Errorf("%d stored, %d refused, before is %q", kept, refused, v.get("before"))
+			}
+			v.kill()
+			if !strings.Contains(v.log.String(), "no room for the tail") {
+				t.Errorf("expected a warning\n%s", v.log)
+			}
+			if v, up = startVictim(t, nil, server, data, "--sync", "none"); !up {
+				t.Fatalf("the file does not open any more: %s", v.log)
+			}
+			for i := range kept {
+				if got := v.get(fmt.Sprintf("k%d", i)); got != value {
+					t.Errorf("k%d: it was acknowledged and has %d bytes", i, len(got))
+				}
+			}
+			if got := v.get("before"); got != "b" {
+				t.Errorf("before: found %q", got)
+			}
+		})
+	}
 	for _, sync := range []string{"always", "interval"} {
 		t.Run("tmpfs/"+sync, func(t *testing.T) {
-			dir := t.TempDir()
-			if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", dir).CombinedOutput(); err != nil {
-				if os.Getenv("CI") != "" && os.Geteuid() == 0 {
-					t.Fatalf("mount: %v %s", err, out)
-				}
-				t.Skipf("this needs to mount: %s", out)
-			}
-			t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
-			fill(t, nil, filepath.Join(dir, "data"), sync, 200)
+			fill(t, nil, filepath.Join(small(t), "data"), sync, 200)
 		})
 		t.Run("fsize/"+sync, func(t *testing.T) {
 			fill(t, []string{crashing.NeedTool(t, "prlimit"), "--fsize=20000000"}, filepath.Join(t.TempDir(), "data"), sync, 500) // it grows by 16 MiB

@@ -77,7 +77,8 @@
 // group whose epoch, number or checksum is not what it has to be. A group is written after the one
 // before it was synced, and no page twice in an epoch, so that nothing that was synced
 // is touched before its transaction is on the disk. What Open finds in the tail is
-// read as one more segment, which the next transaction makes it.
+// read as one more segment, which the next transaction makes it. Where the disk has no room for
+// a tail, a file is used without one (MakeTail), and every commit is a transaction.
 //
 // Epochs are drawn at random, and nothing shows them. Pages of earlier epochs are full of
 // values, in which clients may have written what looks like a group: they would have to know the epoch to

@@ -23,6 +23,8 @@ var (
 	ErrLocked = errors.New("the file is in use by another process")
 	// ErrWide: others may write the file.
 	ErrWide = errors.New("others may write the file, and so decide what items and labels there are")
+	// ErrNoRoom: the disk is too full for a tail.
+	ErrNoRoom = errors.New("there is no room for the tail of the log")
 	// ErrBroken: an earlier call has failed; the file is not touched any more.
 	ErrBroken = errors.New("the file is closed for good after an error")
 )

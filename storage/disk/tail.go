@@ -36,10 +36,22 @@ const (
 	TailSize = 2 << 20
 )
 
-// MakeTail gives the file a tail, if it has none, for Extend.
+// tailRoom is how much has to be free for a tail to be made: what is left then is for
+// the records.
+const tailRoom = TailSize + TailSize/2
+
+// MakeTail gives the file a tail, if it has none, for Extend. Where there is no room for
+// one it returns ErrNoRoom, having done nothing: the file can be used, and each commit
+// is a transaction. Any other error is the file's last.
 func (f *File) MakeTail() error {
 	if f.tail.at != 0 {
 		return nil
+	}
+	// A write that failed would be the last, so it is not tried. Whom a quota or a
+	// limit on the size of files stops, or a neighbour who is faster, is told by that write.
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.file.Fd()), &st); err == nil && st.Blocks > 0 && st.Bavail < tailRoom/uint64(max(st.Bsize, 1)) {
+		return fmt.Errorf("%s: %w: expected %d bytes to be free, found %d", f.path, ErrNoRoom, tailRoom, st.Bavail*uint64(st.Bsize))
 	}
 	err := f.update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketTail)
