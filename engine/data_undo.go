@@ -60,7 +60,12 @@ func (d *Data) undo() {
 	d.batch.EachKept(func(records []byte) {
 		left -= d.undoChunk(&disk.Chunk{Records: records}, keys, labels, now)
 	})
-	r := d.file.Backwards(d.segments, d.file.Next())
+	// What a transaction that only drops was to drop holds nothing that is wanted, and may be gone.
+	segments := d.segments
+	for b := &d.batch; b.Records() == b.Kept() && len(segments) > 0 && segments[0].Seq < b.Drop; {
+		segments = segments[1:]
+	}
+	r := d.file.Backwards(segments, d.file.Next())
 	for left > 0 {
 		more, err := r.Next(func(c *disk.Chunk) { left -= d.undoChunk(c, keys, labels, now) })
 		if err != nil {

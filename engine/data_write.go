@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sememcached/avc"
@@ -99,8 +100,31 @@ func (d *Data) observe(seq uint64) {
 	}
 }
 
-// transact writes the batch in a transaction.
+// transact writes the batch in a transaction, and in another one what it drops.
 func (d *Data) transact(began time.Time) error {
+	drop, unused := d.setAside()
+	if err := d.put(began); err != nil || drop == 0 && len(unused) == 0 {
+		return err
+	}
+	d.batch.Drop, d.batch.Unused = drop, unused
+	return d.put(time.Now())
+}
+
+// setAside takes what the batch drops out of it, if that is for a transaction of its own. If the
+// last sync of a transaction fails, what can be read of the file is its new state, and undo wants
+// the one before: of a transaction that drops nothing, the new state has that too.
+func (d *Data) setAside() (drop uint64, unused []uint32) {
+	b := &d.batch
+	if !d.always || b.Records() == b.Kept() {
+		return 0, nil
+	}
+	drop, unused = b.Drop, slices.Clone(b.Unused)
+	b.Drop, b.Unused = 0, b.Unused[:0]
+	return drop, unused
+}
+
+// put writes the batch in one transaction.
+func (d *Data) put(began time.Time) error {
 	b := &d.batch
 	b.Unclean = d.unclean && !b.Empty()
 	if b.Empty() {

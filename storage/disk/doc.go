@@ -55,7 +55,8 @@
 // overwritten, so that a crash at any moment leaves the file as of the last commit
 // or of the one before, whole. After the first write or sync that fails nothing
 // more is written to that file: what the kernel dropped after a failed fsync cannot
-// be known.
+// be known. It can still be read: as of the last commit, or, if only the last sync failed, as
+// of the one that has failed.
 //
 // # The tail
 //

@@ -285,8 +285,8 @@ func (f *File) Broken() error {
 	return f.broken
 }
 
-// view reads. After a write that failed the file can still be read: its last commit
-// is as it was.
+// view reads. After a write that failed the file can still be read: as of its last commit,
+// or as of the failed one, if all but its last sync was done.
 func (f *File) view(fn func(tx *bbolt.Tx) error) error {
 	f.mu.Lock()
 	err := f.broken
