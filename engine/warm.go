@@ -35,7 +35,9 @@ type Warm struct {
 // OpenWarm loads and removes the file that an earlier process has left, if it was
 // complete, had the same settings, and the clock has not gone back since; if not,
 // it is removed and a line of the log says why. Call it before the engine is
-// used. An error is one of the file's place: the next stop could not write it.
+// used. A file that no warm restart has written is never removed: of another kind,
+// of another program, or a data file of --data, it is an error, and so is a place
+// that the next stop could not write to.
 func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 	w := &Warm{eng: e, cfg: cfg}
 	if cfg.Log == nil {
@@ -45,8 +47,8 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 	switch {
 	case err == nil:
 		if err := w.load(); err != nil {
-			if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrForeign) {
-				return nil, err // it is somebody else's
+			if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrForeign) || errors.Is(err, errKept) {
+				return nil, fmt.Errorf("%w: name a file for -e alone, or remove this one", err) // it is somebody else's
 			}
 			w.cfg.Log.Warn("warm restart: the items of the file are not used, starting empty", "error", err)
 		}
@@ -58,19 +60,20 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 		return nil, err
 	}
 	// Better now than at the end.
-	f, err := os.OpenFile(cfg.Path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(cfg.Path), "."+filepath.Base(cfg.Path)+".new-")
 	if err != nil {
 		return nil, err
 	}
-	return w, errors.Join(f.Close(), os.Remove(cfg.Path+".new"))
+	return w, errors.Join(f.Close(), os.Remove(f.Name()))
 }
+
+// errKept: a data file, or a copy of one, which is there to stay.
+var errKept = errors.New("expected a file of a warm restart, found a data file of --data")
 
 // load reads the file into the store.
 func (w *Warm) load() (err error) {
 	e := w.eng
-	if mode := disk.Wide(w.cfg.Path); mode&0o022 != 0 {
-		return fmt.Errorf("%s: %w: expected mode 0600, found %#o", w.cfg.Path, disk.ErrWide, mode)
-	}
+	// What it is comes before how it is: the file of somebody else stays, whatever its mode.
 	f, err := disk.Open(w.cfg.Path, disk.Options{ReadOnly: true})
 	if err != nil {
 		return err
@@ -83,6 +86,12 @@ func (w *Warm) load() (err error) {
 	_, at, err := f.Last()
 	if err != nil {
 		return err
+	}
+	if facts.Settings == "" {
+		return fmt.Errorf("%s: %w", w.cfg.Path, errKept)
+	}
+	if mode := disk.Wide(w.cfg.Path); mode&0o022 != 0 {
+		return fmt.Errorf("%s: %w: expected mode 0600, found %#o", w.cfg.Path, disk.ErrWide, mode)
 	}
 	switch {
 	case !facts.Clean:

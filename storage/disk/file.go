@@ -104,6 +104,10 @@ func open(path string, o *Options) (*File, error) {
 			return nil, err
 		}
 	}
+	// Of a directory or a device the mode is none of our business: nobody is to change it.
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is no regular file", ErrForeign)
+	}
 	if mode := Wide(path); mode&0o022 != 0 && !o.ReadOnly {
 		return nil, fmt.Errorf("%w: expected mode 0600, found %#o: chmod 600 %s", ErrWide, mode, path)
 	}

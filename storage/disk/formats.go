@@ -54,7 +54,7 @@ var (
 func readFormat(tx *bbolt.Tx) (uint32, error) {
 	facts := tx.Bucket(bucketFacts)
 	if facts == nil || tx.Bucket(bucketLabels) == nil || tx.Bucket(bucketLog) == nil {
-		return 0, fmt.Errorf("expected a data file of sememcached, found a bbolt database of another program")
+		return 0, fmt.Errorf("%w: a bbolt database of another program", ErrForeign)
 	}
 	v := facts.Get(factFormat)
 	if len(v) != 4 {

@@ -27,7 +27,7 @@ const (
 	maxDepth    = 32
 )
 
-// ErrForeign is returned for a file that is no bbolt database at all.
+// ErrForeign is returned for what is no bbolt database at all, or one of another program.
 var ErrForeign = errors.New("expected a data file of sememcached, found something else")
 
 // verifier looks through the pages of a file that bbolt has not opened yet.
