@@ -63,6 +63,7 @@ type rawFlags struct {
 	protocolGiven    bool
 	delimiterGiven   bool
 	napiGiven        bool
+	given            func(flag string) bool
 }
 
 func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
@@ -164,6 +165,7 @@ func parseFlags(args []string) (*options, error) {
 	}
 	r.tcpGiven, r.protocolGiven = f.Changed("port"), f.Changed("protocol")
 	r.delimiterGiven, r.napiGiven = f.Changed("prefix-delimiter"), f.Changed("napi-ids")
+	r.given = f.Changed
 	if err := o.finish(r); err != nil {
 		return nil, err
 	}

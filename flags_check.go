@@ -75,7 +75,7 @@ func (o *options) finish(r *rawFlags) error {
 		return err
 	}
 	s.Tuning = &o.tuning
-	if err := o.data.finish(); err != nil {
+	if err := o.data.finish(r.given); err != nil {
 		return err
 	}
 	return o.access(r)
@@ -196,7 +196,7 @@ func (o *options) access(r *rawFlags) error {
 	if o.mac.Booleans, err = parseBooleans(r.booleans); err != nil {
 		return err
 	}
-	return o.rules(&r.rules)
+	return o.rules(&r.rules, r.given)
 }
 
 // parseBooleans reads name=on|off|1|0|true|false pairs.

@@ -28,8 +28,8 @@ func addDataFlags(f *pflag.FlagSet, d *dataFlags) {
 	f.StringVar(&d.load, "load", "eager", "serve after the data file has been loaded (eager), or meanwhile (lazy) (`when`)")
 }
 
-// finish checks the flags.
-func (d *dataFlags) finish() error {
+// finish checks the flags; given says which were.
+func (d *dataFlags) finish(given func(name string) bool) error {
 	if _, err := d.mode(); err != nil {
 		return err
 	}
@@ -40,6 +40,9 @@ func (d *dataFlags) finish() error {
 		return exitf(exitUsage, "sememcached: --sync-interval=%s: expected 1ms to 1h", d.interval)
 	case d.file != "" && d.warm != "":
 		return exitf(exitUsage, "sememcached: expected one of --data and -e, found both: a data file outlives restarts as well")
+	case d.file == "" && (given("sync") || given("sync-interval") || given("load")):
+		// Somebody who says when to write believes that something is written.
+		return exitf(exitUsage, "sememcached: --sync, --sync-interval and --load are about --data, which is missing")
 	}
 	for _, p := range []*string{&d.file, &d.warm} {
 		if *p == "" {

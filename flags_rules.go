@@ -27,8 +27,8 @@ func ruleFlags(f *pflag.FlagSet, o *options, r *rawRules) {
 	f.IntVar(&a.Rate, "access-log-rate", 10000, "lines a second at most; -1 is no limit (`num`)")
 }
 
-// rules checks the flags of key rules and of the access log.
-func (o *options) rules(r *rawRules) error {
+// rules checks the flags of key rules and of the access log; given says which were.
+func (o *options) rules(r *rawRules, given func(flag string) bool) error {
 	k, a := &o.mac.KeyRules, &o.server.AccessLog
 	switch r.compat {
 	case "":
@@ -55,6 +55,9 @@ func (o *options) rules(r *rawRules) error {
 		a.All = true
 	default:
 		return exitf(exitUsage, "sememcached: --access-log-requests=%s: expected denied or all", r.logWhat)
+	}
+	if a.File == "" && (given("access-log-requests") || given("access-log-sample") || given("access-log-rate")) {
+		return exitf(exitUsage, "sememcached: --access-log-requests, --access-log-sample and --access-log-rate are about --access-log, which is missing")
 	}
 	if a.Sample < 1 {
 		return exitf(exitUsage, "sememcached: --access-log-sample=%d: expected a number above 0", a.Sample)

@@ -163,8 +163,12 @@ func (f *File) Compact(path string, now uint32) (c Contents, err error) {
 }
 
 // WriteFile makes a file at path, which has its name only when all of write has
-// gone well and is on the disk. Without replace an existing one is not touched.
+// gone well and is on the disk. Without replace an existing one is not touched; with it
+// a regular file is replaced, and nothing else.
 func WriteFile(path string, replace bool, write func(w io.Writer) error) (err error) {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("%s: expected a regular file or none, found %v", path, st.Mode())
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-") // mode 0600
 	if err != nil {
 		return err
