@@ -1,13 +1,20 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"os/user"
+	"path/filepath"
 
+	"sememcached/engine"
 	"sememcached/server"
+	"sememcached/storage/disk"
 )
 
 // checkRest is the part of --check-config that is neither the policy's nor TLS's:
-// the user, the addresses, and the files of users.
+// the user, the addresses, the files of users, and the places of files that the server writes.
 func checkRest(o *options) error {
 	if o.user != "" {
 		if _, err := user.Lookup(o.user); err != nil {
@@ -21,5 +28,70 @@ func checkRest(o *options) error {
 	if err := server.CheckAuth(&o.server); err != nil {
 		return exitf(exitFailure, "sememcached: %w", err)
 	}
+	if err := errors.Join(checkPlaces(o), checkKept(&o.data)); err != nil {
+		return exitf(exitOSError, "sememcached: %w", err)
+	}
 	return nil
+}
+
+// checkPlaces says which files cannot be made because there is no directory for
+// them, or something else has their name. Permissions are not looked at: they are
+// those of the user of -u.
+func checkPlaces(o *options) error {
+	var errs []error
+	for _, p := range []struct {
+		flag, path string
+		kind       fs.FileMode
+	}{
+		{"-P", o.pidfile, 0},
+		{"-s", o.server.UnixPath, fs.ModeSocket},
+		{"--access-log", o.server.AccessLog.File, 0},
+		{"--audit-log", o.mac.AuditLog, 0},
+	} {
+		if p.path == "" || p.path == "stderr" {
+			continue
+		}
+		if err := checkPlace(p.path, p.kind); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.flag, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkPlace returns why nothing of a kind can be at path. A log may be a device.
+func checkPlace(path string, kind fs.FileMode) error {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		dir, err := os.Stat(filepath.Dir(path))
+		if err == nil && !dir.IsDir() {
+			err = fmt.Errorf("%s is no directory", filepath.Dir(path))
+		}
+		return err
+	case err != nil:
+		return err
+	case kind == 0 && st.IsDir(), kind != 0 && st.Mode().Type() != kind:
+		return fmt.Errorf("%s: found %v", path, st.Mode())
+	}
+	return nil
+}
+
+// checkKept looks at the file of --data or -e. One that a server has open is good
+// enough: it may be the server whose flags are about to change.
+func checkKept(d *dataFlags) error {
+	flag, path, check := "--data", d.file, engine.CheckData
+	if path == "" {
+		flag, path, check = "-e", d.warm, engine.CheckWarm
+	}
+	if path == "" {
+		return nil
+	}
+	err := check(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = checkPlace(path, 0)
+	}
+	if err == nil || errors.Is(err, disk.ErrLocked) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", flag, err)
 }

@@ -70,6 +70,39 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 // errKept: a data file, or a copy of one, which is there to stay.
 var errKept = errors.New("expected a file of a warm restart, found a data file of --data")
 
+// CheckWarm says why OpenWarm would refuse the file at path; a file that it would
+// begin empty beside is no error. It changes nothing.
+func CheckWarm(path string) error {
+	settings, err := peek(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, disk.ErrLocked), errors.Is(err, disk.ErrForeign):
+		return err
+	case err == nil && settings == "":
+		return fmt.Errorf("%s: %w", path, errKept)
+	}
+	return nil
+}
+
+// CheckData says why OpenData would refuse the file at path, as far as its pages
+// and its format tell. It changes nothing.
+func CheckData(path string) error {
+	_, err := peek(path)
+	if mode := disk.Wide(path); err == nil && mode&0o022 != 0 {
+		return fmt.Errorf("%s: %w: expected mode 0600, found %#o", path, disk.ErrWide, mode)
+	}
+	return err
+}
+
+// peek opens a file and returns with which settings it was written.
+func peek(path string) (settings string, err error) {
+	f, err := disk.Open(path, disk.Options{ReadOnly: true})
+	if err != nil {
+		return "", err
+	}
+	facts, err := f.Facts()
+	return facts.Settings, errors.Join(err, f.Close(false))
+}
+
 // load reads the file into the store.
 func (w *Warm) load() (err error) {
 	e := w.eng
