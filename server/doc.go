@@ -24,7 +24,8 @@
 // Every ready connection is read once into a buffer that the connections of the
 // loop share; the keys in it are hashed and prefetched; then the commands are
 // executed, those of connections with more than -R requests last; and each
-// connection's replies leave in one send. A request at depth one costs two
+// connection's replies leave in one send; a large value leaves as soon as it is found,
+// after the replies that were made before it. A request at depth one costs two
 // system calls, recv and send: sockets are registered once, edge-triggered, and
 // a short read is taken as the end of the input.
 //

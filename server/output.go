@@ -59,16 +59,13 @@ func (l *loop) link(c *conn, s segment) {
 	c.nseg++
 }
 
-// flushNow sends c's replies in the middle of a request. It reports whether
-// the request can go on.
+// flushNow sends c's replies in the middle of a turn, after those that were made before
+// them: short ones would have to wait for every large value of the turn. It reports
+// whether c can go on.
 func (l *loop) flushNow(c *conn) bool {
 	l.tell(c)
 	l.commit(c)
-	if len(l.out) > outFlush {
-		l.flushAll()
-	} else {
-		l.flush(c)
-	}
+	l.flushAll()
 	l.begin()
 	l.untold = len(l.out)
 	return !c.blocked && c.fd >= 0
