@@ -97,6 +97,9 @@ func serve(o *options) error {
 	}
 	defer mon.Close()
 	log.Info(mon.Describe())
+	if o.server.UDPPort != 0 && o.server.UnixPath == "" && o.mac.ContextsFile == "" && mon.Enabled() && !mon.KernelLabels() {
+		log.Warn("every client of UDP is nobody and may do nothing, as sources can be forged: name them by a line of --contexts, such as client udp:10.0.0.0/8 CONTEXT")
+	}
 
 	o.server.SASLUsers = server.SASLUsersFromEnv()
 	o.server.PortFile = os.Getenv("MEMCACHED_PORT_FILENAME")

@@ -18,8 +18,9 @@ import (
 type listener struct {
 	fd      int
 	addr    net.Addr
-	path    string  // of a UNIX socket, to be removed
-	dialect dialect // what its connections speak
+	path    string      // of a UNIX socket, to be removed
+	file    fs.FileInfo // what bind made at path; nil: not known
+	dialect dialect     // what its connections speak
 
 	inherited bool // from a service manager, whose path it is
 	tls       tlsMode
@@ -42,11 +43,15 @@ func addrName(a netip.AddrPort) string {
 	return "tcp:" + netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
 }
 
+// close ends listening. A path that another server has taken over meanwhile is that server's
+// and stays; while the descriptor is open no other file can have the socket's inode.
 func (l *listener) close() {
-	closeFD(l.fd)
-	if l.path != "" && !l.inherited {
-		_ = os.Remove(l.path)
+	if l.file != nil && !l.inherited {
+		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {
+			_ = os.Remove(l.path)
+		}
 	}
+	closeFD(l.fd)
 }
 
 func closeAll(ls []*listener) {
@@ -311,6 +316,10 @@ func listenUnix(path string, mode, backlog int) (*listener, error) {
 		return nil, fmt.Errorf("server: failed to listen on UNIX socket: %s: %w", path, os.NewSyscallError("bind", err))
 	}
 	l := &listener{fd: fd, path: path, addr: &net.UnixAddr{Name: path, Net: "unix"}}
+	if l.file, err = os.Lstat(path); err != nil {
+		l.close()
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if err := unix.Listen(fd, backlog); err != nil {
 		l.close()
 		return nil, fmt.Errorf("server: failed to listen on UNIX socket: %s: %w", path, os.NewSyscallError("listen", err))

@@ -114,6 +114,45 @@ func TestListeners(t *testing.T) {
 	}
 }
 
+// TestTakeover: a server that is started with the UNIX socket of one that still runs takes it
+// over, and the end of the old one does not take it away.
+func TestTakeover(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	start := func() (end func()) {
+		srv := bare(t, server.Settings{UnixPath: path, Threads: 1})
+		if err := srv.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- srv.Serve(ctx) }()
+		return func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	endOld := start()
+	endNew := start()
+	endOld()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the old server's end has taken the new one's socket away: %v", err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "version\r\nquit\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(b), "VERSION ") {
+		t.Errorf("the new server: got %q, %v", b, err)
+	}
+	endNew()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("after both: expected no socket, found %v", err)
+	}
+}
+
 func TestListenErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
