@@ -62,10 +62,13 @@ func (t *thread) issue(c *conn, now int64) bool {
 		if t.cfg.Protocol != Text {
 			k := t.src.key()
 			t.note(c, k)
-			if t.cfg.Protocol == Meta {
+			switch t.cfg.Protocol {
+			case Meta:
 				out = t.appendMeta(out, set, k)
-			} else {
+			case Binary:
 				out = t.appendBinary(out, set, k)
+			default:
+				out = t.appendRedis(out, set, k)
 			}
 			continue
 		}
@@ -174,6 +177,8 @@ func (t *thread) consume(c *conn, p []byte) []byte {
 		return t.consumeMeta(c, p)
 	case Binary:
 		return t.consumeBinary(c, p)
+	case Redis:
+		return t.consumeRedis(c, p)
 	}
 	for len(p) > 0 && c.at < c.n {
 		switch {

@@ -1,5 +1,5 @@
 // Package load is a load generator for servers that speak memcached's text, meta or
-// binary protocol. It is made to be cheaper per request than any server it measures: one
+// binary protocol, or that of Redis. It is made to be cheaper per request than any server it measures: one
 // thread per core, epoll and raw system calls, one send and normally one recv for
 // each batch of requests of a connection, nothing allocated while it runs.
 //
@@ -70,11 +70,12 @@ type Config struct {
 // Protocol is what the generator speaks.
 type Protocol uint8
 
-// The protocols: get and set; mg with v, and ms; getk and set.
+// The protocols: get and set; mg with v, and ms; getk and set; GET and SET.
 const (
 	Text Protocol = iota
 	Meta
 	Binary
+	Redis
 )
 
 func (c Config) withDefaults() Config {
@@ -108,7 +109,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("load: expected a mix of at least 0:0, found %d:%d", c.Sets, c.Gets)
 	case c.MultiGet < 1 || c.MultiGet > 100:
 		return fmt.Errorf("load: expected 1 to 100 keys for each get, found %d", c.MultiGet)
-	case c.Protocol > Binary || c.Protocol != Text && c.MultiGet != 1:
+	case c.Protocol > Redis || c.Protocol != Text && c.MultiGet != 1:
 		return errors.New("load: expected the text protocol, or one key for each get")
 	case c.Keys < 1 || c.Keys > 1<<31:
 		return fmt.Errorf("load: expected 1 to %d keys, found %d", 1<<31, c.Keys)

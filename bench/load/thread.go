@@ -55,9 +55,13 @@ func newThread(cfg *Config, cpu int, v *values, src source) (*thread, error) {
 		t.headLen = len(t.headTail)
 	case Binary:
 		t.bodyTail = ""
+	case Redis:
+		t.setTail = fmt.Sprintf("\r\n$%d\r\n", cfg.ValueSize)
+		t.headTail = fmt.Sprintf("$%d\r\n", cfg.ValueSize)
+		t.headLen = len(t.headTail)
 	}
-	perSet := binaryHeader + 8 + keyLen + len(t.setTail) + cfg.ValueSize + 2
-	perGet := binaryHeader + cfg.MultiGet*(keyLen+1)
+	perSet := max(binaryHeader+8, len(redisSet)) + keyLen + len(t.setTail) + cfg.ValueSize + 2
+	perGet := max(binaryHeader, len(redisGet)+2) + cfg.MultiGet*(keyLen+1)
 	t.out = make([]byte, 0, max(perSet*max(cfg.Depth, fillDepth), perGet*cfg.Depth))
 	if cfg.Verify {
 		t.scratch = make([]byte, 0, cfg.ValueSize+2)

@@ -2,12 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"sememcached/bench/load"
 	"sememcached/storage"
 	"sememcached/storage/disk"
 )
@@ -29,7 +29,7 @@ func commits(dir string, each time.Duration) (rate float64, err error) {
 	n := 0
 	began := time.Now()
 	for end := began.Add(each); time.Now().Before(end); n++ {
-		r.Key = fmt.Appendf(r.Key[:0], "%d", 100_000_000+rng.IntN(keys))
+		r.Key = load.AppendKey(r.Key[:0], uint32(rng.IntN(keys)))
 		rec = storage.AppendRecord(rec[:0], &r)
 		b.Reset()
 		b.Append(rec, 1)

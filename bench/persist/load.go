@@ -23,7 +23,7 @@ type loader struct {
 
 // loading is the server that has the file.
 func loading() *contestant {
-	return &contestant{memory: "1024", args: []string{"--data", "DIR/data"}}
+	return &contestant{network: "unix", memory: "1024", args: []string{"--data", "DIR/data"}}
 }
 
 // prepare makes a file of items of nbyte bytes, in the order of a hash.
@@ -37,12 +37,12 @@ func prepare(server string, items int) (l *loader, err error) {
 			l.close()
 		}
 	}()
-	addr, stop, err := loading().serve(server, l.dir)
+	socket, stop, err := loading().serve(server, l.dir)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	conn, err := net.Dial("tcp", addr)
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +98,12 @@ func statsData(conn net.Conn) (map[string]string, error) {
 // loaded.
 func (l *loader) start(server string) error {
 	began := time.Now()
-	addr, stop, err := loading().serve(server, l.dir)
+	socket, stop, err := loading().serve(server, l.dir)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	conn, err := net.Dial("tcp", addr)
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return err
 	}
