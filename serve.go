@@ -139,6 +139,9 @@ func serve(o *options) error {
 	}
 	defer data.Close()
 
+	if o.server.TLS.Enabled && os.Getenv("GOGC") == "" {
+		o.server.TLS.Garbage = heapFloor(o.memory)
+	}
 	srv, err := server.New(eng, mon, &o.server, log)
 	if refused := refusedTLS(err); refused != err {
 		return refused
@@ -158,8 +161,8 @@ func serve(o *options) error {
 			return exitf(exitOSError, "sememcached: %w", err)
 		}
 	}
-	if o.server.TLS.Enabled {
-		keepHeapFloor(heapFloor(o.memory))
+	if floor := o.server.TLS.Garbage; floor > 0 {
+		keepHeapFloor(floor)
 	}
 	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
 	defer stop()

@@ -95,13 +95,16 @@ type loop struct {
 	n        loopCounters
 	stop     int
 	stopAt   time.Time
-	sweepAt  uint32 // worker time of the next look for idle connections
+	sweepAt  uint32   // worker time of the next look for idle connections
+	resting  *resting // while the heap is collected; nil: it is not
+	rested   bool     // and as the cycle begins the loop has rested
 
 	// The inbox: written by others, emptied by the loop.
 	mu       sync.Mutex
 	newcomes []newcomer // +checklocks:mu
 	logins   []*login   // +checklocks:mu that are over
 	expelled []uint64   // +checklocks:mu; tags of connections to be closed
+	rests    *resting   // +checklocks:mu; nil: no rest
 	order    int        // +checklocks:mu
 	wakefd   int        // +checklocks:mu; -1 when the loop has ended
 	woken    atomic.Bool
@@ -174,6 +177,9 @@ func (l *loop) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	nameThread(loopThread)
+	if l.srv.tls != nil {
+		preferLoop()
+	}
 	quiet := false
 	for {
 		n := l.wait(quiet)
@@ -192,6 +198,9 @@ func (l *loop) serve() {
 		}
 		quiet = !work
 		l.worker.End(len(l.ready) == 0)
+		if l.resting != nil {
+			l.rest()
+		}
 	}
 	l.releaseAll()
 }
@@ -228,7 +237,7 @@ func (l *loop) wait(quiet bool) int {
 			n, e = epollWaitRaw(l.ep, l.events, 0)
 		case l.stop != running:
 			n, e = epollWaitBlocking(l.ep, l.events, int(drainTick/time.Millisecond))
-		case quiet:
+		case quiet || l.resting != nil:
 			n, e = epollWaitBlocking(l.ep, l.events, l.patience())
 		default:
 			n, e = epollWaitRaw(l.ep, l.events, rawWait)
@@ -301,6 +310,9 @@ func (l *loop) inbox() {
 	l.newcomes, l.expelled = nil, nil
 	logins := l.logins
 	l.logins = nil
+	if l.rests != nil {
+		l.resting, l.rested, l.rests = l.rests, false, nil
+	}
 	if l.order != running && l.stop == running {
 		l.stopAt = time.Now().Add(drainTime)
 	}
