@@ -27,6 +27,10 @@ func ParseIdentities(file string, b []byte) ([]Identity, error) {
 		return nil, err
 	}
 	ps := &problems{}
+	if len(docs) == 0 {
+		// Whom it named would be a stranger, and to strangers no ingressDeny applies that names somebody.
+		ps.fail(Pos{file, 1}, "expected identities, found none; without any write identities: []")
+	}
 	var out []Identity
 	for _, d := range docs {
 		for _, e := range ps.entries(d) {

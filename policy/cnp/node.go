@@ -45,6 +45,9 @@ func documents(file string, b []byte) ([]node, error) {
 	}
 }
 
+// maxShown is how much of a scalar a message shows, in bytes: a file that is no YAML is one scalar.
+const maxShown = 60
+
 func (n node) describe() string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -56,6 +59,9 @@ func (n node) describe() string {
 	case yaml.ScalarNode:
 		if n.Tag == "!!null" {
 			return "nothing"
+		}
+		if len(n.Value) > maxShown {
+			return strconv.Quote(n.Value[:maxShown]) + "..."
 		}
 		return strconv.Quote(n.Value)
 	}

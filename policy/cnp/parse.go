@@ -72,6 +72,10 @@ func Parse(file string, b []byte, mode Mode) (*File, error) {
 	for _, d := range docs {
 		ps.document(f, d)
 	}
+	if len(docs) == 0 {
+		// A file that was emptied, or cut, by accident may have held what denies.
+		ps.strict(Pos{file, 1}, "expected policies, found none")
+	}
 	f.Warnings = ps.warnings
 	if err := ps.err(); err != nil {
 		return nil, err

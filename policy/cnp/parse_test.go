@@ -285,10 +285,38 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestEmptyFile: a file that has been emptied is not taken for one without rules, in
+// mode Strict: it may have held what denies.
+func TestEmptyFile(t *testing.T) {
+	for _, text := range []string{"", "# nothing yet\n"} {
+		if _, err := cnp.Parse("deny.yaml", []byte(text), cnp.Strict); err == nil || err.Error() != "deny.yaml:1: expected policies, found none" {
+			t.Errorf("%q: got %v", text, err)
+		}
+		f, err := cnp.Parse("deny.yaml", []byte(text), cnp.Cilium)
+		if err != nil || len(f.Warnings) != 1 {
+			t.Errorf("%q in mode Cilium: expected a warning, got %v, %v", text, f, err)
+		}
+	}
+	list := "apiVersion: v1\nkind: List\nitems: []\n"
+	if _, err := cnp.Parse("list.yaml", []byte(list), cnp.Strict); err != nil {
+		t.Errorf("a list that says it is empty: %v", err)
+	}
+	if ids, err := cnp.ParseIdentities("ids.yaml", []byte("identities: []\n")); err != nil || len(ids) != 0 {
+		t.Errorf("identities that say they are none: %v, %v", ids, err)
+	}
+	// A file that is something else is not shown whole.
+	_, err := cnp.Parse("passwd", []byte(strings.Repeat("root:x:0:0 ", 1000)), cnp.Strict)
+	if err == nil || len(err.Error()) > 400 {
+		t.Errorf("a file that is no YAML mapping: got %v", err)
+	}
+}
+
 // TestIdentityErrors: the identity file.
 func TestIdentityErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"identities: {}":                 "expected a list",
+		"":                               "expected identities, found none",
+		"# nothing yet":                  "expected identities, found none",
 		"ids: []":                        `found "ids"`,
 		"identities: [{labels: {a: b}}]": "at least one of each",
 		"identities: [{labels: {a: b}, peers: [1]}]":                 "expected a string",
