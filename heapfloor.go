@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -10,25 +11,25 @@ import (
 // heapFloor is how large the heap may get, in bytes, before the garbage collector runs
 // at all in a server with TLS: half of what items may take (-m), as nobody should find
 // the garbage of handshakes larger than the cache, but at least 64 and at most 256 MiB.
-// At that size those who make handshakes have it collected, at a moment of their
-// choice; the runtime by itself somewhat later, see gcPercent. GOGC in the environment has
-// the last word: then there is no floor.
 func heapFloor(items int64) uint64 { return uint64(min(max(items/2, 64<<20), 256<<20)) }
 
 // cycle is an object that nothing refers to: its finalizer runs once for each cycle of
 // the garbage collector.
 type cycle struct{ _ [16]byte }
 
-// keepHeapFloor makes the runtime wait for a heap of somewhat more than floor bytes. A handshake
+// keepHeapFloor makes the garbage collector wait for a heap of floor bytes. A handshake
 // leaves some tens of kilobytes behind, items are not on the heap, and so a server with
 // few items would run it many times a second in a storm of handshakes, in threads that
 // take the processors from the loops. A heap that is larger anyway is collected as
-// usual.
+// usual. GOGC in the environment has the last word.
 func keepHeapFloor(floor uint64) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
 	percent := 0
 	var next func(*cycle)
 	next = func(*cycle) {
-		if p := gcPercent(liveHeap(), floor, percent); p != percent {
+		if p := gcPercent(liveHeap(), floor); p != percent {
 			percent = p
 			debug.SetGCPercent(p)
 		}
@@ -38,20 +39,16 @@ func keepHeapFloor(floor uint64) {
 }
 
 // gcPercent is the percentage by which a heap of so many live bytes may grow: to
-// between nine and fourteen eighths of floor, and to twice its size at least. It stays
-// as it is now while that is so, as each change stops the program once more. The
-// runtime never collects a heap below smallest at 100 %, and in proportion at others.
-func gcPercent(live, floor uint64, now int) int {
-	const smallest = 4 << 20
+// floor, and to twice its size at least. It goes in steps, as each change stops
+// the program for a moment. The runtime never collects a heap below smallest at 100 %,
+// and in proportion at others.
+func gcPercent(live, floor uint64) int {
+	const step, smallest = 50, 4 << 20
 	live = max(live, smallest)
-	least, most, best := floor+floor/8, floor+floor*3/4, floor+floor*2/5
-	if goal := live + live*uint64(now)/100; now >= 100 && least <= goal && goal <= most {
-		return now
-	}
-	if 2*live >= best {
+	if 2*live >= floor {
 		return 100
 	}
-	return int((best - live) * 100 / live)
+	return int((floor-live)*100/live) / step * step
 }
 
 // liveHeap is what the last cycle has found in use, in bytes.

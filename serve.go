@@ -139,9 +139,6 @@ func serve(o *options) error {
 	}
 	defer data.Close()
 
-	if o.server.TLS.Enabled && os.Getenv("GOGC") == "" {
-		o.server.TLS.Garbage = heapFloor(o.memory)
-	}
 	srv, err := server.New(eng, mon, &o.server, log)
 	if refused := refusedTLS(err); refused != err {
 		return refused
@@ -161,8 +158,8 @@ func serve(o *options) error {
 			return exitf(exitOSError, "sememcached: %w", err)
 		}
 	}
-	if floor := o.server.TLS.Garbage; floor > 0 {
-		keepHeapFloor(floor)
+	if o.server.TLS.Enabled {
+		keepHeapFloor(heapFloor(o.memory))
 	}
 	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
 	defer stop()

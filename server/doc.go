@@ -64,9 +64,7 @@
 // A connection of a listener with TLS goes from the acceptor to a handshaker, a
 // thread of low priority on which handshakes are coroutines, and from there to a
 // loop. The loop serves it like any other: crypto/tls reads from and writes to a
-// net.Conn that never waits (stream). The garbage of handshakes is collected when
-// the handshakers ask for it; they wait for the end, and until then no loop keeps its P
-// while it waits for events (garbage). Certificates are one immutable state behind a
+// net.Conn that never waits (stream). Certificates are one immutable state behind a
 // pointer; a refresh publishes a new one and then has the connections closed whose
 // clients it does not trust.
 //

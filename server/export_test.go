@@ -18,12 +18,7 @@ import (
 const (
 	OutFlush = outFlush
 	AreaSize = areaSize
-
-	GarbageEvery = garbageEvery
 )
-
-// GarbageCycles is how often the handshakers have had the heap collected.
-func (s *Server) GarbageCycles() uint64 { return s.tls.garbage.asked.Load() }
 
 // RouteOp is the engine operation of a command and whether it is served.
 func RouteOp(c protocol.Command) (engine.Op, bool) {

@@ -95,16 +95,13 @@ type loop struct {
 	n        loopCounters
 	stop     int
 	stopAt   time.Time
-	sweepAt  uint32   // worker time of the next look for idle connections
-	resting  *resting // while the heap is collected; nil: it is not
-	rested   bool     // and as the cycle begins the loop has rested
+	sweepAt  uint32 // worker time of the next look for idle connections
 
 	// The inbox: written by others, emptied by the loop.
 	mu       sync.Mutex
 	newcomes []newcomer // +checklocks:mu
 	logins   []*login   // +checklocks:mu that are over
 	expelled []uint64   // +checklocks:mu; tags of connections to be closed
-	rests    *resting   // +checklocks:mu; nil: no rest
 	order    int        // +checklocks:mu
 	wakefd   int        // +checklocks:mu; -1 when the loop has ended
 	woken    atomic.Bool
@@ -177,9 +174,6 @@ func (l *loop) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	nameThread(loopThread)
-	if l.srv.tls != nil {
-		preferLoop()
-	}
 	quiet := false
 	for {
 		n := l.wait(quiet)
@@ -198,9 +192,6 @@ func (l *loop) serve() {
 		}
 		quiet = !work
 		l.worker.End(len(l.ready) == 0)
-		if l.resting != nil {
-			l.rest()
-		}
 	}
 	l.releaseAll()
 }
@@ -237,7 +228,7 @@ func (l *loop) wait(quiet bool) int {
 			n, e = epollWaitRaw(l.ep, l.events, 0)
 		case l.stop != running:
 			n, e = epollWaitBlocking(l.ep, l.events, int(drainTick/time.Millisecond))
-		case quiet || l.resting != nil:
+		case quiet:
 			n, e = epollWaitBlocking(l.ep, l.events, l.patience())
 		default:
 			n, e = epollWaitRaw(l.ep, l.events, rawWait)
@@ -310,9 +301,6 @@ func (l *loop) inbox() {
 	l.newcomes, l.expelled = nil, nil
 	logins := l.logins
 	l.logins = nil
-	if l.rests != nil {
-		l.resting, l.rested, l.rests = l.rests, false, nil
-	}
 	if l.order != running && l.stop == running {
 		l.stopAt = time.Now().Add(drainTime)
 	}

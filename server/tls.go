@@ -28,7 +28,6 @@ type TLS struct {
 	SessionCache bool      // ssl_session_cache: sessions can be resumed, by tickets
 	KernelTLS    bool      // ssl_kernel_tls: shown
 	MinVersion   uint16    // ssl_min_version, as tls.VersionTLS12, which is what 0 means
-	Garbage      uint64    // bytes of heap at which handshakers have it collected; 0: the runtime decides
 }
 
 // KeyFormat is the form of a private key's file, by OpenSSL's numbers.
@@ -95,8 +94,6 @@ type tlsService struct {
 	// refreshing is held while files are read and what follows from them is done.
 	refreshing sync.Mutex
 	files      [3]fileID // +checklocks:refreshing; as they were before the last refresh
-
-	garbage *garbage
 }
 
 // tlsState is one reading of the files. It is immutable; a session that was begun
@@ -125,7 +122,7 @@ func newTLSService(set TLS) (*tlsService, error) {
 	if err != nil {
 		return nil, tlsErrorf("Error setting the provided cipher(s): %s : %v", set.Ciphers, err)
 	}
-	t := &tlsService{set: set, suites: suites, patience: handshakeTime, garbage: newGarbage(set.Garbage)}
+	t := &tlsService{set: set, suites: suites, patience: handshakeTime}
 	now := time.Now
 	t.clock.Store(&now)
 	t.refreshing.Lock()

@@ -158,33 +158,13 @@ func (h *handshaker) serve() {
 // would be too much: on a busy machine there would be no handshakes at all, and a
 // thread that is never run holds up the garbage collector.
 func yieldToLoops() {
-	schedule(handshakeNice, handshakeSlice)
-}
-
-// loopSlice is the scheduler's slice of a loop's thread where there are handshakes:
-// the shortest that Linux gives. A thread that wakes takes the processor at once from
-// one with a longer slice, unless it has had more than its share (Linux 6.12; older
-// kernels ignore it): so a loop does not wait for the threads that mark and sweep.
-const loopSlice = 100 * time.Microsecond
-
-// preferLoop gives the calling thread, a loop's, that slice, unless somebody has
-// chosen another policy for the process.
-func preferLoop() {
-	if attr, err := unix.SchedGetAttr(0, 0); err == nil && attr.Policy == unix.SCHED_NORMAL {
-		schedule(0, loopSlice)
-	}
-}
-
-// schedule makes the calling thread an ordinary one that is nicer by so much than it
-// was and has that slice.
-func schedule(nicer int, slice time.Duration) {
-	nice := nicer
+	nice := handshakeNice
 	if now, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
-		nice = min(20-now+nicer, 19) // the kernel's answer is 20 - nice
+		nice = min(20-now+handshakeNice, 19) // the kernel's answer is 20 - nice
 	}
 	// To be nicer is refused to nobody but by a seccomp filter, and then it is worse
 	// for others and still right.
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Nice: int32(nice), Runtime: uint64(slice)}, 0)
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Nice: int32(nice), Runtime: uint64(handshakeSlice)}, 0)
 }
 
 // giveWay lets a loop run that wants to. The scheduler does not always see to it: a
@@ -245,9 +225,7 @@ func (h *handshaker) inbox() bool {
 
 // begin starts one handshake: its first part runs at once.
 func (h *handshaker) begin(n newcomer) {
-	if h.number++; h.number%garbageEvery == 0 {
-		h.srv.tls.garbage.collect(h.loops)
-	}
+	h.number++
 	hs := &handshake{newcomer: n, number: h.number, deadline: time.Now().Add(h.srv.tls.patience)}
 	st := h.srv.tls.current.Load()
 	s := &stream{fd: n.fd, state: st, hand: h}
