@@ -58,12 +58,22 @@ func checkPlaces(o *options) error {
 	return errors.Join(errs...)
 }
 
-// checkPlace returns why nothing of a kind can be at path. A log may be a device.
+// checkPlace returns why nothing of a kind can be at path. A log may be a device. What only the user of -u may see is not
+// known here: the systemd unit checks as root, without the privilege to look everywhere.
 func checkPlace(path string, kind fs.FileMode) error {
-	st, err := os.Stat(path)
+	stat := os.Stat
+	if kind == fs.ModeSocket {
+		stat = os.Lstat // a start refuses a link
+	}
+	st, err := stat(path)
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		dir, err := os.Stat(filepath.Dir(path))
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
 		if err == nil && !dir.IsDir() {
 			err = fmt.Errorf("%s is no directory", filepath.Dir(path))
 		}
@@ -90,7 +100,7 @@ func checkKept(d *dataFlags) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = checkPlace(path, 0)
 	}
-	if err == nil || errors.Is(err, disk.ErrLocked) {
+	if err == nil || errors.Is(err, disk.ErrLocked) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", flag, err)

@@ -2,17 +2,19 @@ package server_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"sememcached/engine"
+	"sememcached/server"
 )
 
 // TestShortBeforeLarge: a short reply leaves before the large values of the connections
 // that the same turn serves after it.
 func TestShortBeforeLarge(t *testing.T) {
-	r := start(t, plan{})
+	r := start(t, plan{set: server.Settings{UnixPath: filepath.Join(t.TempDir(), "s")}}) // what is sent there is there at once
 	large := strings.Repeat("v", 100<<10)
 	fill := r.dial()
 	for key, value := range map[string]string{"short": "s", "large": large} {
@@ -37,11 +39,11 @@ func TestShortBeforeLarge(t *testing.T) {
 	slow.send("get large\r\n")
 	end.send("get last\r\n")
 	goOn <- struct{}{}
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
 	if key := <-held; key != "last" {
 		t.Fatalf("held at %q, expected last", key)
 	}
-	release := sync.OnceFunc(func() { close(goOn) })
-	defer release()
 	quick.expect("VALUE short 0 1\r\ns\r\nEND\r\n")
 	release()
 	slow.expect(fmt.Sprintf("VALUE large 0 %d\r\n%s\r\nEND\r\n", len(large), large))
