@@ -6,9 +6,13 @@ import (
 	"sync"
 	"testing"
 
+	"go.etcd.io/bbolt"
+
 	"sememcached/engine"
 	"sememcached/engine/enginetest"
 	"sememcached/mac"
+	"sememcached/storage"
+	"sememcached/storage/disk"
 )
 
 // TestUndoDrop: a commit that was to drop the beginning of the log fails at its last
@@ -64,7 +68,7 @@ func TestUndoDrop(t *testing.T) {
 					}
 				})
 			}
-			if drop := data.FailSync(started, which); drop == 0 {
+			if drop := data.FailSync(started, 4, which); drop == 0 {
 				t.Error("expected a commit that drops something")
 			}
 			result.Wait()
@@ -72,5 +76,51 @@ func TestUndoDrop(t *testing.T) {
 				t.Errorf("before:\n%safter the undo:\n%s", before, after)
 			}
 		})
+	}
+}
+
+// TestDropFails: a commit whose changes are on the disk has gone well, also if what it was to
+// drop cannot be dropped: the file is closed for good, and nobody is told that his change has failed.
+func TestDropFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	file, peer := people(t)
+	write(t, path, "system_u:object_r:kv_departed_t:s0", "k")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In the place of the first segment something that is none, which a transaction that drops stops at.
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("log")).Put(make([]byte, 8), []byte("x")) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eng, _, _ := setup{mac: mac.Config{ContextsFile: file}}.open(t)
+	data, err := eng.OpenData(engine.DataConfig{Path: path, Sync: engine.SyncAlways})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := enginetest.NewDriver(t, eng, peer(3))
+	admin.Store(engine.OpSet, "new", "2")
+	if err := data.CommitRewriting(); err != nil {
+		t.Errorf("expected nil for what is on the disk, found %v", err)
+	}
+	if data.Err() == nil {
+		t.Error("expected a file that is closed for good")
+	}
+	if err := data.Barrier(); err == nil {
+		t.Error("expected that nothing is written any more")
+	}
+	admin.Close()
+	data.Close() // with the error that was looked at
+	f, err := disk.Open(path, disk.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close(false)
+	found := map[string]string{}
+	if _, err := f.Live(1000, func(r *storage.Record, _ *disk.Label) error { found[string(r.Key)] = string(r.Value); return nil }); err != nil || found["new"] != "2" || found["k"] != "secret" {
+		t.Errorf("expected both items on the disk, found %q, %v", found, err)
 	}
 }

@@ -46,7 +46,7 @@ func TestUndoLabel(t *testing.T) {
 		d.Call(engine.OpDelete, "k")
 		result <- d.Run(eng.Delete)
 	}()
-	drop, unused := data.FailRewriting(started)
+	drop, unused := data.FailRewriting(started, 1)
 	t.Log("delete:", <-result, "drop", drop, "unused labels", unused)
 	if after := label(); after != before {
 		t.Errorf("before %q, after the undo %q", before, after)

@@ -100,14 +100,19 @@ func (d *Data) observe(seq uint64) {
 	}
 }
 
-// transact writes the batch in a transaction, and in another one what it drops.
+// transact writes the batch in a transaction, and in another one what it drops. The error is of
+// the first.
 func (d *Data) transact(began time.Time) error {
 	drop, unused := d.setAside()
 	if err := d.put(began); err != nil || drop == 0 && len(unused) == 0 {
 		return err
 	}
 	d.batch.Drop, d.batch.Unused = drop, unused
-	return d.put(time.Now())
+	// What was changed is on the disk, and those who waited for it have been told. If this
+	// fails, the file is closed for good, with a line of the log and in Err; a caller who took it
+	// for a failure of his change would deny what has happened.
+	_ = d.put(time.Now())
+	return nil
 }
 
 // setAside takes what the batch drops out of it, if that is for a transaction of its own. If the
