@@ -185,6 +185,11 @@ func (d *Data) begin() error {
 	}
 	e.store.SkipCAS(cas)
 	d.unclean = facts.Clean
+	if facts.Settings != "" {
+		// A warm restart has written it; from the first commit on it is here to stay, and no
+		// later one may take it for its own.
+		d.batch.SetSettings, d.batch.Settings = true, ""
+	}
 	d.journal = e.store.StartJournal(d.cfg.Limit, d.wake)
 	d.journal.Tick(e.Clock())
 	if !e.off {

@@ -35,28 +35,33 @@ type Warm struct {
 // OpenWarm loads and removes the file that an earlier process has left, if it was
 // complete, had the same settings, and the clock has not gone back since; if not,
 // it is removed and a line of the log says why. Call it before the engine is
-// used. A file that no warm restart has written is never removed: of another kind,
-// of another program, or a data file of --data, it is an error, and so is a place
-// that the next stop could not write to.
+// used. A file that has not said that a warm restart wrote it is never removed: of another
+// kind, of another program, or a data file of --data, one that is damaged or that this process may
+// not read, it is an error that names the file, whether it has the name itself or the one under
+// which the next stop begins to write, FILE.new. So is a place that the next stop could not write to.
 func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 	w := &Warm{eng: e, cfg: cfg}
 	if cfg.Log == nil {
 		w.cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	_, err := os.Stat(cfg.Path)
+	if err := ours(w.tmp()); err != nil {
+		return nil, fmt.Errorf("where the next stop is to write: %w", err)
+	}
+	_, err := os.Lstat(cfg.Path)
 	switch {
 	case err == nil:
-		if err := w.load(); err != nil {
-			if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrForeign) || errors.Is(err, errKept) {
-				return nil, fmt.Errorf("%w: name a file for -e alone, or remove this one", err) // it is somebody else's
-			}
-			w.cfg.Log.Warn("warm restart: the items of the file are not used, starting empty", "error", err)
-		}
-		// Gone for good, or a power failure would bring back what has changed since.
-		if err := errors.Join(os.Remove(cfg.Path), disk.SyncDir(filepath.Dir(cfg.Path))); err != nil {
+		err := w.load()
+		if errors.Is(err, errTheirs) {
 			return nil, err
 		}
+		if err != nil {
+			w.cfg.Log.Warn("warm restart: the items of the file are not used, starting empty", "error", err)
+		}
 	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	// Gone for good, or a power failure would bring back what has changed since.
+	if err := errors.Join(remove(cfg.Path), remove(w.tmp()), disk.SyncDir(filepath.Dir(cfg.Path))); err != nil {
 		return nil, err
 	}
 	// Better now than at the end.
@@ -67,18 +72,69 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 	return w, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// errKept: a data file, or a copy of one, which is there to stay.
-var errKept = errors.New("expected a file of a warm restart, found a data file of --data")
+// tmp is the name that the file has while it is being written.
+func (w *Warm) tmp() string { return w.cfg.Path + ".new" }
 
-// CheckWarm says why OpenWarm would refuse the file at path; a file that it would
-// begin empty beside is no error. It changes nothing.
-func CheckWarm(path string) error {
-	settings, err := peek(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, disk.ErrLocked), errors.Is(err, disk.ErrForeign):
+// remove removes a file that may not be there.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
-	case err == nil && settings == "":
-		return fmt.Errorf("%s: %w", path, errKept)
+	}
+	return nil
+}
+
+var (
+	// errTheirs: what is there has not said that a warm restart wrote it.
+	errTheirs = errors.New("name a file for -e alone, or remove this one")
+	// errKept: a data file, or a copy of one, which is there to stay.
+	errKept = errors.New("expected a file of a warm restart, found a data file of --data")
+)
+
+// openOurs opens a file to read. It is an errTheirs if the file does not say that a warm
+// restart wrote it, for whatever reason: then nobody may remove it.
+func openOurs(path string) (*disk.File, disk.Facts, error) {
+	// What it is comes before how it is: the file of somebody else stays, whatever its mode.
+	f, err := disk.Open(path, disk.Options{ReadOnly: true})
+	if err != nil {
+		return nil, disk.Facts{}, fmt.Errorf("%w: %w", err, errTheirs)
+	}
+	facts, err := f.Facts()
+	if err == nil && facts.Settings == "" {
+		err = errKept
+	}
+	if err != nil {
+		return nil, disk.Facts{}, errors.Join(fmt.Errorf("%s: %w: %w", path, err, errTheirs), f.Close(false))
+	}
+	return f, facts, nil
+}
+
+// ours returns nil if a warm restart has written what is at path, or nothing is there.
+func ours(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: expected a file or nothing, found a symbolic link to nothing: %w", path, errTheirs)
+	}
+	f, _, err := openOurs(path)
+	if err != nil {
+		return err
+	}
+	return f.Close(false)
+}
+
+// CheckWarm says why OpenWarm would refuse the file at path or what is where the stop begins to
+// write; a file that it would begin empty beside is no error, none at all is fs.ErrNotExist.
+// What this process may not read is no error either: the user that the server runs as may. It
+// changes nothing.
+func CheckWarm(path string) error {
+	for _, p := range []string{path, path + ".new"} {
+		if err := ours(p); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -86,42 +142,27 @@ func CheckWarm(path string) error {
 // CheckData says why OpenData would refuse the file at path, as far as its pages
 // and its format tell. It changes nothing.
 func CheckData(path string) error {
-	_, err := peek(path)
-	if mode := disk.Wide(path); err == nil && mode&0o022 != 0 {
-		return fmt.Errorf("%s: %w: expected mode 0600, found %#o", path, disk.ErrWide, mode)
-	}
-	return err
-}
-
-// peek opens a file and returns with which settings it was written.
-func peek(path string) (settings string, err error) {
 	f, err := disk.Open(path, disk.Options{ReadOnly: true})
 	if err != nil {
-		return "", err
+		return err
 	}
-	facts, err := f.Facts()
-	return facts.Settings, errors.Join(err, f.Close(false))
+	if mode := disk.Wide(path); mode&0o022 != 0 {
+		err = fmt.Errorf("%s: %w: expected mode 0600, found %#o", path, disk.ErrWide, mode)
+	}
+	return errors.Join(err, f.Close(false))
 }
 
-// load reads the file into the store.
+// load reads the file into the store. An errTheirs says that the file is not to be removed.
 func (w *Warm) load() (err error) {
 	e := w.eng
-	// What it is comes before how it is: the file of somebody else stays, whatever its mode.
-	f, err := disk.Open(w.cfg.Path, disk.Options{ReadOnly: true})
+	f, facts, err := openOurs(w.cfg.Path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close(false)) }()
-	facts, err := f.Facts()
-	if err != nil {
-		return err
-	}
 	_, at, err := f.Last()
 	if err != nil {
 		return err
-	}
-	if facts.Settings == "" {
-		return fmt.Errorf("%s: %w", w.cfg.Path, errKept)
 	}
 	if mode := disk.Wide(w.cfg.Path); mode&0o022 != 0 {
 		return fmt.Errorf("%s: %w: expected mode 0600, found %#o", w.cfg.Path, disk.ErrWide, mode)
@@ -167,15 +208,21 @@ func (w *Warm) load() (err error) {
 	return nil
 }
 
-// Close writes the file. The engine must not be used by others any more.
+// Close writes the file, beside its place first, and never over a file that has come there: then
+// the items stay in FILE.new, and the error says so. The engine must not be used by others any more.
 func (w *Warm) Close() (err error) {
 	e := w.eng
 	began := time.Now()
-	tmp := w.cfg.Path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	tmp := w.tmp()
+	if err := ours(tmp); err != nil {
 		return w.failed(err)
 	}
-	f, err := disk.Open(tmp, disk.Options{NoSync: true, Zero: e.started, MapSize: 1 << 30})
+	if err := remove(tmp); err != nil {
+		return w.failed(err)
+	}
+	// It says whose it is from the first moment on, and, synced, after a power failure too: the
+	// next start removes what was not written to its end.
+	f, err := disk.Open(tmp, disk.Options{Zero: e.started, Settings: w.cfg.Settings, MapSize: 1 << 30})
 	if err != nil {
 		return w.failed(err)
 	}
@@ -192,7 +239,12 @@ func (w *Warm) Close() (err error) {
 	if err := f.Close(true); err != nil {
 		return w.failed(errors.Join(err, os.Remove(tmp)))
 	}
-	if err := errors.Join(os.Rename(tmp, w.cfg.Path), disk.SyncDir(filepath.Dir(tmp))); err != nil {
+	if err := os.Link(tmp, w.cfg.Path); err != nil { // unlike rename, not over another file
+		err = fmt.Errorf("%w: the items are in %s, until the next start with -e %s: to keep them, give that file another name, and start with -e and it", err, tmp, w.cfg.Path)
+		w.cfg.Log.Error("warm restart: the items are kept under another name", "error", err)
+		return err
+	}
+	if err := errors.Join(os.Remove(tmp), disk.SyncDir(filepath.Dir(tmp))); err != nil {
 		return w.failed(err)
 	}
 	w.cfg.Log.Info("warm restart: written", "file", w.cfg.Path, "items", d.n.records.Load(), "seconds", fmt.Sprintf("%.3f", time.Since(began).Seconds()))

@@ -92,7 +92,7 @@ func (c *cut) deed(x *deed) error {
 	case deedStop:
 		copy(c.durable, c.acked)
 		return c.fails()
-	case deedRename:
+	case deedLink, deedRename:
 		if x.to == powerFile {
 			c.named[c.disk.named(len(c.disk.changes))[x.name]] = sum(c.acked)
 		}

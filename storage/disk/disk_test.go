@@ -26,7 +26,7 @@ func makeOld(t *testing.T, path string, format uint32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Update(func(tx *bbolt.Tx) error { return found(tx, format, 1_800_000_000) }); err != nil {
+	if err := db.Update(func(tx *bbolt.Tx) error { return found(tx, format, &Options{Zero: 1_800_000_000}) }); err != nil {
 		t.Fatal(err)
 	}
 	f := &File{db: db, path: path, next: 1}

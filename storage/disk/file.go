@@ -32,9 +32,10 @@ var (
 // Options say how a file is opened.
 type Options struct {
 	ReadOnly bool
-	NoSync   bool  // no fsync: a crash of the machine may destroy the file
-	Zero     int64 // of a file that is made: see Facts.Zero
-	MapSize  int64 // addresses to reserve, so that growing need not wait for readers
+	NoSync   bool   // no fsync: a crash of the machine may destroy the file
+	Zero     int64  // of a file that is made: see Facts.Zero
+	MapSize  int64  // addresses to reserve, so that growing need not wait for readers
+	Settings string // of a file that is made: see Facts.Settings
 }
 
 // Facts are what a file says of itself.
@@ -179,7 +180,7 @@ func create(path string, o *Options) (err error) {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error { return found(tx, Format, o.Zero) })
+	err = db.Update(func(tx *bbolt.Tx) error { return found(tx, Format, o) })
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -190,7 +191,7 @@ func create(path string, o *Options) (err error) {
 }
 
 // found fills an empty database.
-func found(tx *bbolt.Tx, format uint32, zero int64) error {
+func found(tx *bbolt.Tx, format uint32, o *Options) error {
 	for _, name := range [][]byte{bucketLabels, bucketLog, bucketFacts} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
@@ -201,9 +202,9 @@ func found(tx *bbolt.Tx, format uint32, zero int64) error {
 	return errors.Join(
 		facts.Put(factFormat, binary.LittleEndian.AppendUint32(nil, format)),
 		facts.Put(factCreated, num(time.Now().Unix())),
-		facts.Put(factZero, num(zero)),
+		facts.Put(factZero, num(o.Zero)),
 		facts.Put(factClean, []byte{1}),
-		facts.Put(factSettings, nil),
+		facts.Put(factSettings, []byte(o.Settings)),
 	)
 }
 
