@@ -121,11 +121,12 @@ func (sh *Shard) chunkOf(c int, nkey uint8, now uint32) uint32 {
 		return ref
 	}
 	for try := range evictTries {
-		if ref := sh.evict(c, nkey, now); ref != 0 {
+		ref, last := sh.evict(c, nkey, now)
+		if ref != 0 {
 			return ref
 		}
 		over := int64(0)
-		if try > patience { // the page that is being emptied comes back
+		if last || try > patience { // the page that is being emptied comes back
 			over = s.pageOver
 		}
 		if ref := cl.alloc(sh.id, nkey, over); ref != 0 {
@@ -151,8 +152,10 @@ func (sh *Shard) run(size int, nkey uint8, now uint32) uint32 {
 	s := sh.s
 	for try := 0; ; {
 		ref := s.pool.takeRun(size, 0)
-		if ref == 0 && !s.cfg.NoEvict && sh.evict(len(s.classes), nkey, now) != 0 {
-			continue
+		if ref == 0 && !s.cfg.NoEvict {
+			if freed, _ := sh.evict(len(s.classes), nkey, now); freed != 0 {
+				continue
+			}
 		}
 		if ref == 0 && (!s.cfg.NoEvict || s.pool.noRuns()) {
 			ref = s.pool.takeRun(size, s.runOver)
@@ -175,13 +178,14 @@ const ownShare = 8
 
 // evict unlinks one item of class c and hands its chunk to an item of this shard with a key of nkey
 // bytes; 0 if no item may go. A run is freed instead of handed over. This
-// shard is looked at first, others only if they are not locked.
-func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
+// shard is looked at first, others only if they are not locked. last says that items went, but lay in the only page of the
+// class, which is being emptied.
+func (sh *Shard) evict(c int, nkey uint8, now uint32) (ref uint32, last bool) {
 	s := sh.s
 	refused := 0
 	if sh.queues[c].n() >= ownShare {
 		if ref := sh.evictFor(sh, c, nkey, now, &refused); ref != 0 {
-			return ref
+			return ref, false
 		}
 	}
 	turn := &s.runs.turn
@@ -210,11 +214,11 @@ func (sh *Shard) evict(c int, nkey uint8, now uint32) uint32 {
 			}
 			if ref != 0 {
 				turn.Store((n + 1) % maxShards)
-				return ref
+				return ref, false
 			}
 		}
 	}
-	return 0
+	return 0, refused > maxRefused
 }
 
 // evictFor unlinks one item of class c of this shard and hands its chunk to shard to. A chunk of the page that is being
@@ -242,6 +246,7 @@ func (sh *Shard) evictFor(to *Shard, c int, nkey uint8, now uint32, refused *int
 	return 0
 }
 
+// maxRefused is how many chunks of the page that is being emptied one search does not hand over.
 const maxRefused = 1
 
 // take unlinks an item for its memory, which the caller has from then on, and returns

@@ -163,11 +163,17 @@ func TestMixShifts(t *testing.T) {
 		put("a", i, 100, uint32(1+i*1000/n))
 	}
 	var now uint32
-	over := 0
+	over, most, before := 0, uint64(0), s.Stats().Evictions
 	for i := range n / 6 {
 		now = uint32(3000 + i*1000/n)
-		put("a", 2*n+i, 100, now)
-		put("b", i, 1000, now)
+		for _, of := range []struct {
+			prefix  string
+			i, size int
+		}{{"a", 2*n + i, 100}, {"b", i, 1000}} {
+			put(of.prefix, of.i, of.size, now)
+			after := s.Stats().Evictions
+			most, before = max(most, after-before), after
+		}
 		if s.Stats().TotalMalloced > limit {
 			over++
 		}
@@ -178,7 +184,11 @@ func TestMixShifts(t *testing.T) {
 			found++
 		}
 	}
-	t.Logf("%d of %d large items are there; above the limit in %d of %d steps", found, n/6, over, n/6)
+	t.Logf("%d of %d large items are there; above the limit in %d of %d steps; %d evictions at most in one", found, n/6, over, n/6, most)
+	// One or two for the item's own chunk, and a step of the drainer's.
+	if most > 8 {
+		t.Errorf("a store evicted %d items", most)
+	}
 	if found < 8000 {
 		t.Errorf("expected 8,000 large items at least, found %d", found)
 	}
