@@ -173,12 +173,10 @@ func (t *thread) receive(c *conn) (answered int) {
 // arrived whole.
 func (t *thread) consume(c *conn, p []byte) []byte {
 	switch t.cfg.Protocol {
-	case Meta:
-		return t.consumeMeta(c, p)
+	case Meta, Redis:
+		return t.consumeBare(c, p)
 	case Binary:
 		return t.consumeBinary(c, p)
-	case Redis:
-		return t.consumeRedis(c, p)
 	}
 	for len(p) > 0 && c.at < c.n {
 		switch {

@@ -21,19 +21,20 @@ func (t *thread) appendMeta(out []byte, set bool, k uint32) []byte {
 	return append(out, " v\r\n"...)
 }
 
-// consumeMeta is consume for the meta protocol.
-func (t *thread) consumeMeta(c *conn, p []byte) []byte {
+// consumeBare is consume for the protocols whose replies come in order and do not repeat the key: the meta
+// protocol and that of Redis.
+func (t *thread) consumeBare(c *conn, p []byte) []byte {
 	for len(p) > 0 && c.at < c.n {
 		switch {
 		case c.body > 0:
 			if p = t.takeBody(c, p); c.body == 0 {
 				t.answered(c)
 			}
-		case c.sets[c.at] && bytes.HasPrefix(p, replyHD):
-			p = p[len(replyHD):]
+		case c.sets[c.at] && bytes.HasPrefix(p, t.storedLine):
+			p = p[len(t.storedLine):]
 			t.answered(c)
-		case !c.sets[c.at] && bytes.HasPrefix(p, replyEN):
-			p = p[len(replyEN):]
+		case !c.sets[c.at] && bytes.HasPrefix(p, t.missLine):
+			p = p[len(t.missLine):]
 			t.res.Misses++
 			t.answered(c)
 		case !c.sets[c.at] && len(p) >= t.headLen && string(p[:t.headLen]) == t.headTail:

@@ -29,6 +29,8 @@ type thread struct {
 	headTail      string // of a VALUE line, after the key
 	headLen       int
 	bodyTail      string // what ends a value
+	storedLine    []byte // of consumeBare: what answers a set,
+	missLine      []byte // and a get of a key that is absent
 
 	in, out, scratch []byte
 	timeout          unix.Timespec
@@ -52,12 +54,14 @@ func newThread(cfg *Config, cpu int, v *values, src source) (*thread, error) {
 	case Meta:
 		t.setTail = fmt.Sprintf(" %d\r\n", cfg.ValueSize)
 		t.headTail = fmt.Sprintf("VA %d\r\n", cfg.ValueSize)
+		t.storedLine, t.missLine = replyHD, replyEN
 		t.headLen = len(t.headTail)
 	case Binary:
 		t.bodyTail = ""
 	case Redis:
 		t.setTail = fmt.Sprintf("\r\n$%d\r\n", cfg.ValueSize)
 		t.headTail = fmt.Sprintf("$%d\r\n", cfg.ValueSize)
+		t.storedLine, t.missLine = redisOK, redisNone
 		t.headLen = len(t.headTail)
 	}
 	perSet := max(binaryHeader+8, len(redisSet)) + keyLen + len(t.setTail) + cfg.ValueSize + 2
