@@ -62,6 +62,24 @@ func TestListingsAreFiltered(t *testing.T) {
 	}
 }
 
+// TestPrefixesAreFiltered: the same for the prefixes of "stats detail dump", however
+// -D says that they end.
+func TestPrefixesAreFiltered(t *testing.T) {
+	for _, delimiter := range []string{"", "/"} {
+		t.Run("-D "+delimiter, func(t *testing.T) {
+			set := server.Settings{}
+			end := ":"
+			if delimiter != "" {
+				set.PrefixDelimiter, end = delimiter[0], delimiter
+			}
+			ts := startServer(t, testConfig{policy: observerPolicy(t, "stats dump config"), contexts: observers, server: set})
+			one, two := ts.dialFrom("127.0.2.1"), ts.dialFrom("127.0.2.2")
+			one.want("stats detail on\r\nset secret"+end+"1 0 0 1\r\nx\r\n", "OK\r\nSTORED\r\n")
+			two.want("get own"+end+"1\r\nstats detail dump\r\n", "END\r\nPREFIX own get 1 hit 0 set 0 del 0\r\nEND\r\n")
+		})
+	}
+}
+
 var eventKey = regexp.MustCompile(`type=(\w+) key=(\S+) (?:status=(\w+))?`)
 
 // TestWatchIsFiltered: events of items are shown by getattr on the item, those

@@ -103,7 +103,7 @@ func (s *Server) dumpDetail(dst []byte, c *engine.Call, keys *cnp.Matcher) []byt
 	d.mu.Unlock()
 	slices.Sort(names)
 	for _, name := range names {
-		prefix := []byte(name + ":")
+		prefix := append([]byte(name), d.delimiter)
 		if keys != nil && keys.LacksUnder(cnp.Get, prefix) != 0 || s.eng.Hidden(c, prefix) {
 			continue
 		}
