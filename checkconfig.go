@@ -28,6 +28,11 @@ func checkRest(o *options) error {
 	if err := server.CheckAuth(&o.server); err != nil {
 		return exitf(exitFailure, "sememcached: %w", err)
 	}
+	if o.pidfile != "" { // a start goes on without one
+		if err := checkPlace(o.pidfile, 0); err != nil {
+			o.mac.Log.Warn(fmt.Sprintf("-P: %v; a start goes on without a pid file", err))
+		}
+	}
 	if err := errors.Join(checkPlaces(o), checkKept(&o.data)); err != nil {
 		return exitf(exitOSError, "sememcached: %w", err)
 	}
@@ -43,7 +48,6 @@ func checkPlaces(o *options) error {
 		flag, path string
 		kind       fs.FileMode
 	}{
-		{"-P", o.pidfile, 0},
 		{"-s", o.server.UnixPath, fs.ModeSocket},
 		{"--access-log", o.server.AccessLog.File, 0},
 		{"--audit-log", o.mac.AuditLog, 0},

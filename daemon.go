@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"sememcached/mac"
 )
 
 // daemonEnv marks the child of -d. Go cannot fork, so the program runs itself
@@ -54,16 +55,23 @@ func daemonize(stderr io.Writer) error {
 }
 
 // daemonReady is the child's side: leave the directory and the terminal, and
-// tell the parent.
-func daemonReady() error {
-	if err := os.Chdir("/"); err != nil {
-		return err
+// tell the parent. As memcached does, it stays in the directory for the sake of core
+// files (-r), and keeps standard error with -v; so it does for a log that is to go there.
+func daemonReady(o *options) error {
+	if !o.cores {
+		if err := os.Chdir("/"); err != nil {
+			return err
+		}
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	for fd := range 3 {
+	closed := 2
+	if !o.keepsStderr() {
+		closed = 3
+	}
+	for fd := range closed {
 		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
 			return err
 		}
@@ -73,6 +81,22 @@ func daemonReady() error {
 		return err
 	}
 	return pipe.Close()
+}
+
+// keepsStderr says whether a daemon's standard error is kept.
+func (o *options) keepsStderr() bool {
+	return o.server.Verbosity > 0 || o.mac.AuditLog == "stderr" || o.server.AccessLog.File == "stderr"
+}
+
+// warnSilentDaemon tells, while it can be heard, that nobody will read of denials.
+// Without a file that distinguishes clients there are none worth a word.
+func warnSilentDaemon(o *options, mon *mac.Monitor, log *slog.Logger) {
+	if o.keepsStderr() || o.mac.AuditLog != "" || !mon.Enabled() || mon.AuditsToKernel() {
+		return
+	}
+	if o.mac.PolicyFile != "" || o.mac.ContextsFile != "" || len(o.mac.KeyRules.Files) > 0 {
+		log.Warn("-d closes standard error, where denials are logged: expected --audit-log FILE (or -v, which keeps it open)")
+	}
 }
 
 // dropPrivileges becomes the user of -u, as memcached does before it binds.
@@ -117,17 +141,4 @@ func dropPrivileges(name string, audit bool, log *slog.Logger) error {
 		}
 	}
 	return nil
-}
-
-func writePidfile(path string) error {
-	if path == "" {
-		return nil
-	}
-	return os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644)
-}
-
-func removePidfile(path string) {
-	if path != "" {
-		os.Remove(path)
-	}
 }

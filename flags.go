@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -155,7 +156,7 @@ func parseFlags(args []string) (*options, error) {
 	o, r := &options{tuning: server.DefaultTuning()}, &rawFlags{}
 	f := newFlagSet(o, r)
 	if err := f.Parse(args); err != nil {
-		return nil, exitf(exitFailure, "sememcached: %v\nRun sememcached -h for the flags.", err)
+		return nil, exitf(exitFailure, "sememcached: %s\nRun sememcached -h for the flags.", flagFault(err))
 	}
 	if o.help || o.versionQ || o.licence {
 		return o, nil
@@ -170,6 +171,27 @@ func parseFlags(args []string) (*options, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// flagFault says what is wrong with a flag. The flag package tells of a value
+// what the function said that failed to read it; people need what was expected.
+func flagFault(err error) string {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err.Error()
+	}
+	expected := map[string]string{
+		"int": "a whole number", "float64": "a number", "bool": "no value, true or false",
+		"duration": "a time such as 100ms or 2s", "count": "no value",
+	}[bad.GetFlag().Value.Type()]
+	if expected == "" {
+		return err.Error()
+	}
+	name := "--" + bad.GetFlag().Name
+	if short := bad.GetFlag().Shorthand; short != "" {
+		name = "-" + short + ", " + name
+	}
+	return fmt.Sprintf("%s: expected %s, found %q", name, expected, bad.GetValue())
 }
 
 // printHelp writes -h. Its first line and its long names are what scripts look

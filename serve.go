@@ -149,12 +149,11 @@ func serve(o *options) error {
 	if err := srv.Listen(); err != nil {
 		return exitf(exitOSError, "sememcached: %w", err)
 	}
-	if err := writePidfile(o.pidfile); err != nil {
-		return exitf(exitOSError, "sememcached: %w", err)
-	}
+	writePidfile(o.pidfile, log)
 	defer removePidfile(o.pidfile)
 	if isDaemon() {
-		if err := daemonReady(); err != nil {
+		warnSilentDaemon(o, mon, log)
+		if err := daemonReady(o); err != nil {
 			return exitf(exitOSError, "sememcached: %w", err)
 		}
 	}
