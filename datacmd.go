@@ -116,7 +116,12 @@ after its last commit, and is whole otherwise.
 				if err != nil {
 					return err
 				}
-				day := func(s int64) string { return time.Unix(s, 0).UTC().Format(time.RFC3339) }
+				day := func(s int64) string {
+					if s == 0 {
+						return "never"
+					}
+					return time.Unix(s, 0).UTC().Format(time.RFC3339)
+				}
 				fmt.Fprintf(t.out, "file        %s, %d bytes\nformat      %d\ncreated     %s\nlast write  %s\nclosed      %s\n",
 					path, f.Size(), facts.Format, day(facts.Created), day(at/1000), map[bool]string{true: "in order", false: "by a crash, or in use"}[facts.Clean])
 				if facts.Settings != "" {

@@ -20,8 +20,8 @@ var dataBackupTool = &tool{
 	about: `The copy is a data file of the moment at which the command was given: everything
 that had been answered by then is in it. The server goes on meanwhile. It is
 asked through a socket beside its data file, FILE.ctl, for which one has to be the
-server's user or root, and to have kv_server dump. COPY has mode 0600 and must not
-exist.
+server's user or root, and to have kv_server dump; also if FILE was removed under it.
+COPY has mode 0600 and must not exist.
 `,
 	exit:     "0, or 2 for an error",
 	examples: []example{{"sememcached data backup items.data items.copy", 0, ""}},
@@ -59,12 +59,16 @@ func backup(path string, w io.Writer) error {
 		_, err = f.WriteTo(w)
 		return errors.Join(err, f.Close(false))
 	}
-	if !errors.Is(err, disk.ErrLocked) {
+	gone := errors.Is(err, fs.ErrNotExist) // which its server may have survived
+	if !gone && !errors.Is(err, disk.ErrLocked) {
 		return err
 	}
-	c, err := net.Dial("unix", controlPath(path))
-	if err != nil {
-		return fmt.Errorf("the file is in use, and its server cannot be asked: %w", err)
+	c, dialed := net.Dial("unix", controlPath(path))
+	switch {
+	case dialed != nil && gone:
+		return err
+	case dialed != nil:
+		return fmt.Errorf("the file is in use, and its server cannot be asked: %w", dialed)
 	}
 	defer c.Close()
 	if _, err := io.WriteString(c, "backup\n"); err != nil {

@@ -20,6 +20,7 @@ const (
 	exitUsage   = 64
 	exitNoUser  = 67
 	exitOSError = 71
+	exitIOError = 74
 )
 
 // exitError is an error that knows its exit code. Its text is for people: what

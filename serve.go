@@ -79,8 +79,10 @@ func openMonitor(o *options) (*mac.Monitor, error) {
 	return nil, exitf(exitFailure, "sememcached: %w", err)
 }
 
-// serve runs the server until a signal or the shutdown command ends it.
-func serve(o *options) error {
+// serve runs the server until a signal or the shutdown command ends it. An end at
+// which not all was written that was to be kept is an error: who replaces the program or the
+// machine next has to know.
+func serve(o *options) (err error) {
 	log := o.mac.Log
 	for _, w := range o.warnings {
 		log.Warn(w)
@@ -133,11 +135,16 @@ func serve(o *options) error {
 	eng := engine.New(engine.Config{Store: store, Monitor: mon, DenyError: o.deny, NoCAS: o.server.NoCAS})
 	defer eng.Close()
 
+	defer removePidfile(o.pidfile) // after the items are written: scripts wait for its end
 	data, err := openData(o, eng, log)
 	if err != nil {
 		return err
 	}
-	defer data.Close()
+	defer func() {
+		if lost := data.Close(); err == nil && lost != nil {
+			err = exitf(exitIOError, "sememcached: not all items are kept: %w", lost)
+		}
+	}()
 
 	srv, err := server.New(eng, mon, &o.server, log)
 	if refused := refusedTLS(err); refused != err {
@@ -150,7 +157,6 @@ func serve(o *options) error {
 		return exitf(exitOSError, "sememcached: %w", err)
 	}
 	writePidfile(o.pidfile, log)
-	defer removePidfile(o.pidfile)
 	if isDaemon() {
 		warnSilentDaemon(o, mon, log)
 		if err := daemonReady(o); err != nil {

@@ -53,6 +53,7 @@ type Data struct {
 	always  bool
 
 	failed atomic.Pointer[error] // the file is closed for good
+	moved  atomic.Pointer[error] // the file does not have its name any more
 	n      dataCounters
 
 	urgent   chan struct{}
@@ -212,8 +213,9 @@ func (d *Data) wake() {
 // run is the goroutine.
 func (d *Data) run() {
 	defer close(d.done)
-	tick := time.NewTicker(d.cfg.Interval)
+	tick, look := time.NewTicker(d.cfg.Interval), time.NewTicker(placeInterval)
 	defer tick.Stop()
+	defer look.Stop()
 	for {
 		if d.load != nil {
 			if err := d.loadStep(); err != nil {
@@ -229,6 +231,8 @@ func (d *Data) run() {
 				d.commit()
 			case <-d.urgent:
 				d.extend()
+			case <-look.C:
+				d.lookPlace()
 			case fn := <-d.requests:
 				fn()
 			default:
@@ -243,6 +247,8 @@ func (d *Data) run() {
 			d.commit()
 		case <-d.urgent:
 			d.extend()
+		case <-look.C:
+			d.lookPlace()
 		case fn := <-d.requests:
 			fn()
 		}
@@ -280,14 +286,17 @@ func (d *Data) Err() error {
 	return nil
 }
 
-// Close writes what is left and closes the file. The engine must not be used by
-// others any more.
+// Close writes what is left and closes the file. An error says that not all of it will
+// be found by the next start. The engine must not be used by others any more.
 func (d *Data) Close() (err error) {
 	d.closing.Do(func() {
 		close(d.stop)
 		<-d.done
 		err = d.Err()
 		clean := err == nil
+		if err == nil {
+			err = d.file.Place()
+		}
 		if e2 := d.file.Close(clean); err == nil {
 			err = e2
 		}

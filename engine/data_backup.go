@@ -8,9 +8,10 @@ import (
 )
 
 // Backup writes a copy of the data file to w: everything that was changed
-// before is in it. Commits go on meanwhile. It blocks.
+// before is in it. Commits go on meanwhile. It blocks. Of a file that was closed for good a copy
+// can still be had under SyncAlways, since all that was answered is in it.
 func (d *Data) Backup(w io.Writer) error {
-	if err := d.Barrier(); err != nil {
+	if err := d.Barrier(); err != nil && (!d.always || d.Err() == nil) {
 		return err
 	}
 	_, err := d.file.WriteTo(w)

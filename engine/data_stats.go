@@ -48,10 +48,14 @@ func (d *Data) Stats(emit func(name, value string)) {
 	emit("file", d.cfg.Path)
 	emit("sync", d.cfg.Sync.String())
 	ms("sync_interval_ms", int64(d.cfg.Interval))
+	moved := d.moved.Load()
 	switch err := d.Err(); {
 	case err != nil:
 		emit("state", "failed")
 		emit("error", err.Error())
+	case moved != nil:
+		emit("state", "moved")
+		emit("error", (*moved).Error())
 	case d.loading.Load():
 		emit("state", "loading")
 	default:
