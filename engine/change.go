@@ -238,6 +238,12 @@ func (e *Secured) arithNew(w *Worker, c *Call) Status {
 		if !valid {
 			v = refused(g, v, avc.Create)
 		}
+		if v.Allowed && w.unread(g, c, label) {
+			if e.data.awaitLoad(w, c) {
+				return Pending
+			}
+			continue
+		}
 		st := e.denial(c)
 		if v.Allowed {
 			sh := e.store.Lock(h)

@@ -83,6 +83,7 @@ type Data struct {
 	// +checklocks:mu
 	loadWaiters []loadWaiter
 	loading     atomic.Bool // changed under mu
+	onlyLabel   avc.SID     // of all items that are loaded, 0 if they have several; set before loading
 }
 
 // labelFlush is a flush of one label.

@@ -75,7 +75,7 @@ func (d *Data) beginLoad(labels []disk.Label) {
 	d.n.loadTotal.Store(l.total)
 	d.n.logBytes.Store(l.total)
 	d.n.segments.Store(int64(len(d.segments)))
-	d.load = l
+	d.load, d.onlyLabel = l, l.onlyLabel()
 	d.loading.Store(true)
 	d.journal.BeginLoad()
 }

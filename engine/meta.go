@@ -116,6 +116,13 @@ func (e *Secured) metaGet(w *Worker, c *Call, dst []byte) ([]byte, Status) {
 				if !valid {
 					v = refused(g, v, row.Absent)
 				}
+				if v.Allowed && w.unread(g, c, label) {
+					sh.Unlock()
+					if e.data.awaitLoad(w, c) {
+						return dst, Pending
+					}
+					continue
+				}
 				return e.metaVivify(w, c, g, v, sh, h, label, dst)
 			}
 			q = accessQuestion(c, label, avc.ClassItem)

@@ -144,6 +144,9 @@ func (e *Secured) storeRefused(w *Worker, c *Call, why Status) Status {
 		it := w.find(sh, h, c.Key)
 		if it.Nil() {
 			sh.Unlock()
+			if d := e.data; d != nil && d.awaitLoad(w, c) {
+				return Pending
+			}
 			break
 		}
 		label := avc.SID(it.Label())
@@ -228,6 +231,13 @@ func (e *Secured) storeOnce(w *Worker, c *Call, lost bool) Status {
 			if ok {
 				if !valid {
 					v = refused(g, v, row.Absent)
+				}
+				if v.Allowed && w.unread(g, c, label) {
+					sh.Unlock()
+					if e.data.awaitLoad(w, c) {
+						return Pending
+					}
+					continue
 				}
 				return e.storeNew(w, c, g, v, sh, h, label, lost)
 			}
