@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -141,4 +142,33 @@ func TestMacOff(t *testing.T) {
 	for _, cmd := range []string{"mac whoami", "mac label k", "mac check k read", "mac relabel k a:b:c:s0", "mac create -", "relabel k a:b:c:s0"} {
 		c.want(cmd+"\r\n", "ERROR\r\n")
 	}
+}
+
+// TestCreationContextOfAnother: a creation context is gone with the subject that chose
+// it, also where it is a reload that makes the client another one.
+func TestCreationContextOfAnother(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "contexts")
+	is := func(context string) { writeFile(t, file, "client * system_u:system_r:"+context+"\n") }
+	is("kv_client_t:s0:c1")
+	ts := startServer(t, testConfig{mac: mac.Config{ContextsFile: file}})
+	c := ts.dialFrom("127.0.2.1")
+	become := func(context string) {
+		t.Helper()
+		is(context)
+		if err := ts.mon.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		c.want("mac whoami\r\n", "MAC system_u:system_r:"+context+"\r\n")
+	}
+	label := func(key, want string) {
+		t.Helper()
+		c.want("set "+key+" 0 0 1\r\nx\r\nmac label "+key+"\r\n", "STORED\r\nLABEL "+key+" system_u:object_r:"+want+"\r\n")
+	}
+	c.want("mac create system_u:object_r:kv_session_t:s0:c1\r\n", "OK\r\n")
+	become("kv_client_t:s0:c1") // nothing has changed
+	label("a", "kv_session_t:s0:c1")
+	become("kv_admin_t:s0:c1")
+	label("b", "kv_item_t:s0:c1")
+	become("kv_client_t:s0:c1")
+	label("c", "kv_item_t:s0:c1")
 }

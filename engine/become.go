@@ -1,6 +1,9 @@
 package engine
 
-import "sememcached/mac"
+import (
+	"sememcached/avc"
+	"sememcached/mac"
+)
 
 // Become implements Interface.
 func (e *Secured) Become(cl *Client, p *mac.Peer) {
@@ -8,8 +11,18 @@ func (e *Secured) Become(cl *Client, p *mac.Peer) {
 	if cl.ssid != 0 {
 		sids.Release(cl.ssid)
 	}
-	if cl.create != 0 {
-		sids.Release(cl.create)
-	}
+	cl.label(sids, 0)
 	*cl = Client{Peer: p}
+}
+
+// label makes s, of which it takes over the reference, the client's creation context;
+// 0 is none.
+func (cl *Client) label(sids *avc.SIDs, s avc.SID) {
+	sids.Release(cl.create)
+	sids.Release(cl.chose)
+	cl.create, cl.chose = s, 0
+	if s != 0 {
+		cl.chose = cl.ssid
+		sids.Retain(cl.chose)
+	}
 }

@@ -71,6 +71,7 @@ type Client struct {
 	seq    uint64  // the generation in which ssid was resolved
 	ssid   avc.SID // the client's SID; retained
 	create avc.SID // creation context set by "mac create"; retained; 0: none
+	chose  avc.SID // who set it; retained
 }
 
 // Call is one request of one client, from its first execution to its result.

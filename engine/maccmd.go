@@ -116,10 +116,7 @@ func (e *Secured) CreateContext(w *Worker, c *Call) Status {
 	}
 	sids := e.mon.SIDs()
 	if string(c.Context) == "-" {
-		if c.Client.create != 0 {
-			sids.Release(c.Client.create)
-			c.Client.create = 0
-		}
+		c.Client.label(sids, 0)
 		return OK
 	}
 	for {
@@ -148,10 +145,8 @@ func (e *Secured) CreateContext(w *Worker, c *Call) Status {
 			c.retry.release(e.mon)
 			return Denied
 		}
-		if c.Client.create != 0 {
-			sids.Release(c.Client.create)
-		}
-		c.Client.create, c.retry.context = label, 0 // the reference moves
+		c.Client.label(sids, label)
+		c.retry.context = 0 // the reference has moved
 		return OK
 	}
 }

@@ -34,9 +34,7 @@ func (e *Secured) Disconnect(w *Worker, cl *Client, c *Call) {
 	if cl.ssid != 0 {
 		sids.Release(cl.ssid)
 	}
-	if cl.create != 0 {
-		sids.Release(cl.create)
-	}
+	cl.label(sids, 0)
 	*cl = Client{}
 }
 

@@ -183,7 +183,9 @@ func (w *Worker) enter(c *Call) *mac.Generation {
 	return g
 }
 
-// subject resolves who the client is in generation g.
+// subject resolves who the client is in generation g. What somebody else has chosen as
+// the label of new items counts no more; where nobody can say who it is, nothing is
+// created, and it waits.
 func (w *Worker) subject(g *mac.Generation, cl *Client) {
 	var s avc.SID
 	if cl.Peer != nil && !w.eng.off {
@@ -193,6 +195,9 @@ func (w *Worker) subject(g *mac.Generation, cl *Client) {
 		w.eng.mon.SIDs().Release(cl.ssid)
 	}
 	cl.ssid, cl.seq, cl.known = s, g.Seq, true
+	if cl.create != 0 && s != 0 && s != cl.chose {
+		cl.label(w.eng.mon.SIDs(), 0)
+	}
 }
 
 // check judges need for the call's client on target in generation g. ok is false
