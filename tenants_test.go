@@ -172,3 +172,40 @@ func TestCreationContextOfAnother(t *testing.T) {
 	become("kv_client_t:s0:c1")
 	label("c", "kv_item_t:s0:c1")
 }
+
+// TestTokenIsAudited: a token that is not given, or is given because the mode does not
+// deny, is reported like anything else that the policy does not allow.
+func TestTokenIsAudited(t *testing.T) {
+	for _, permissive := range []bool{false, true} {
+		t.Run(fmt.Sprintf("permissive=%v", permissive), func(t *testing.T) {
+			ts := startServer(t, testConfig{
+				contexts: "client cidr:127.0.2.1 system_u:system_r:kv_client_t:s0\nclient * system_u:system_r:kv_reader_t:s0\n",
+				mac:      mac.Config{Permissive: permissive},
+			})
+			owner, reader := ts.dialFrom("127.0.2.1"), ts.dialFrom("127.0.2.2")
+			won, mode := "", "permissive=0"
+			if permissive {
+				won, mode = " W", "permissive=1"
+			}
+			for _, x := range []struct {
+				make, get, reply string
+				lines            int
+			}{
+				{"", "mg k v", "VA 1\r\nx\r\n", 0},
+				{"touch k 20\r\n", "mg k R10", "HD\r\n", 0},
+				{"touch k 20\r\n", "mg k R30", "HD" + won + "\r\n", 1},
+				{"touch k 20\r\nmg k R30\r\n", "mg k", "HD" + strings.ReplaceAll(won, "W", "Z") + "\r\n", 0},
+				{"md k I\r\n", "mg k", "HD X" + won + "\r\n", 1},
+				{"touch k 20\r\n", "mg k T30 R60", map[bool]string{false: "EN\r\n", true: "HD W\r\n"}[permissive], 1},
+			} {
+				owner.ask("set k 0 0 1\r\nx\r\n" + x.make)
+				ts.takeAudit()
+				reader.want(x.get+"\r\n", x.reply)
+				lines := ts.takeAudit()
+				if len(lines) != x.lines || x.lines > 0 && !(strings.Contains(lines[0], "denied  { setattr }") && strings.Contains(lines[0], mode)) {
+					t.Errorf("%s after %q: want %d lines about setattr, %s, got %q", x.get, x.make, x.lines, mode, lines)
+				}
+			}
+		})
+	}
+}

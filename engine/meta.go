@@ -172,8 +172,9 @@ func (e *Secured) metaHit(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, 
 	w.traceFound(c, it)
 	view := w.look(c, it)
 	view.Equal = o.DropEqual && it.CAS() == c.CAS
+	var token mac.Verdict
 	if c.Op == OpMetaGet {
-		e.win(w, c, g, it, label)
+		token = e.win(w, c, g, it, label)
 		w.times(sh, c, it)
 		if !o.NoBump {
 			sh.Hit(it, w.now)
@@ -183,33 +184,41 @@ func (e *Secured) metaHit(w *Worker, c *Call, g *mac.Generation, v mac.Verdict, 
 	dst = compose(sh, c, it, dst)
 	sh.Unlock()
 	w.audit(g, c, v, label, avc.ClassItem)
+	if !o.Touch { // else setattr is in v
+		w.audit(g, c, token, label, avc.ClassItem)
+	}
 	return dst, OK
 }
 
 // win decides whether this client is the one to recache the item. A client
 // without setattr neither takes a token nor sees that somebody has it. The shard
-// is locked.
-func (e *Secured) win(w *Worker, c *Call, g *mac.Generation, it storage.Item, label avc.SID) {
+// is locked. The verdict is about setattr where a token was there to be taken, else
+// zero: it is to be reported like any other, since a policy made of what the permissive
+// mode reports would lack it otherwise.
+func (e *Secured) win(w *Worker, c *Call, g *mac.Generation, it storage.Item, label avc.SID) (token mac.Verdict) {
 	o, v := c.Opt, &c.Opt.View
-	if !o.Recache && !v.Stale && !v.Sent {
-		return
-	}
-	// The same decision as the one just used: it is at hand.
-	if s, ok := w.check(g, c, label, avc.ClassItem, avc.Setattr); !ok || !s.Allowed {
-		v.Sent = false
-		return
-	}
-	if v.Sent {
-		return
-	}
 	was := it.Exptime()
 	if o.TouchFirst {
 		was = e.exptime(o.TTL, w.now)
 	}
-	v.Won = v.Stale || o.Recache && was != 0 && was < e.exptime(o.RecacheTTL, w.now)
-	if v.Won {
+	wins := !v.Sent && (v.Stale || o.Recache && was != 0 && was < e.exptime(o.RecacheTTL, w.now))
+	if !wins && !v.Sent {
+		return token
+	}
+	// The same decision as the one just used: it is at hand.
+	s, ok := w.check(g, c, label, avc.ClassItem, avc.Setattr)
+	if wins {
+		token = s
+	}
+	if !ok || !s.Allowed {
+		v.Sent = false
+		return token
+	}
+	if wins {
+		v.Won = true
 		it.SetTokenSent(true)
 	}
+	return token
 }
 
 // metaVivify makes the empty item of mg N, if v allows. It unlocks.
