@@ -39,11 +39,12 @@ func (d *detail) start(delimiter byte) {
 	}
 }
 
-// counts returns the counters of the key's prefix, nil if it has none. d.mu is
-// held.
+// counts returns the counters of the key's prefix, nil if it has none, or one that
+// a line has no room for: with a line end in it, it would be read as another answer.
+// d.mu is held.
 func (d *detail) counts(key []byte) *prefixCounts {
 	i := bytes.IndexByte(key, d.delimiter)
-	if i < 0 {
+	if i < 0 || !engine.Speakable(key[:i]) {
 		return nil
 	}
 	if n := d.prefixes[string(key[:i])]; n != nil {

@@ -140,6 +140,18 @@ func TestDetail(t *testing.T) {
 	c.ask("stats reset\r\nstats detail dump\r\n", "RESET\r\nEND\r\n")
 }
 
+// TestDetailKeepsItsLines: a prefix that the binary protocol can say and a line cannot
+// show is not counted: whoever reads the dump would take it for other answers.
+func TestDetailKeepsItsLines(t *testing.T) {
+	r := start(t, plan{set: server.Settings{PrefixDelimiter: ':'}})
+	b, c := r.dial(), r.dial()
+	for _, key := range []string{"a\r\nEND\r\nSTORED\r\n:x", "a b:x", "a\x00:x", "b:\r\nx"} {
+		b.send("\x80\x00\x00" + string(rune(len(key))) + strings.Repeat("\x00", 7) + string(rune(len(key))) + strings.Repeat("\x00", 12) + key)
+		b.expect("\x81\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x09" + strings.Repeat("\x00", 12) + "Not found")
+	}
+	c.ask("stats detail dump\r\n", "PREFIX b get 1 hit 0 set 0 del 0\r\nEND\r\n")
+}
+
 // TestTuning: what administrators change shows in the settings.
 func TestTuning(t *testing.T) {
 	c := start(t, plan{}).dial()
