@@ -238,19 +238,33 @@ func (m *Monitor) republish() uint64 {
 // Reload reads the policy file, the contexts file, the key rules with their
 // identities and the audit log's name again; under a kernel, its state and the
 // other files. Either everything
-// takes effect or nothing does. Values that SetBooleans has set stay.
+// takes effect or nothing does. Values that SetBooleans has set stay. It may block, and
+// is not for event loops.
 func (m *Monitor) Reload() error {
 	if !m.Enabled() {
 		return m.reloadOff()
 	}
+	err := m.tryReload()
+	if errors.Is(err, avc.ErrFull) {
+		// Clients that name one context after the other must not be able to keep the
+		// state in force. (Not under changing: a worker may wait for a kernel's state.)
+		m.Collect()
+		err = m.tryReload()
+	}
+	if err != nil {
+		m.n.reloadFailures.Add(1)
+		return fmt.Errorf("reload: %w; what was in force stays", err)
+	}
+	return nil
+}
+
+func (m *Monitor) tryReload() error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	before := m.keyRules
-	err := m.reload()
-	if err != nil {
+	if err := m.reload(); err != nil {
 		m.keyRules = before
-		m.n.reloadFailures.Add(1)
-		return fmt.Errorf("reload: %w; what was in force stays", err)
+		return err
 	}
 	m.n.reloads.Add(1)
 	m.warnKeyRules(m.keyRules)
