@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,7 +197,7 @@ func TestTLSRefusals(t *testing.T) {
 		t.Error("a server without an engine")
 	}
 	var coded *exitError
-	if err := refusedTLS(server.CheckTLS(o.server.TLS)); !errors.As(err, &coded) || coded.code != exitUsage {
+	if err := refusedTLS(server.CheckTLS(o.server.TLS, slog.New(slog.DiscardHandler))); !errors.As(err, &coded) || coded.code != exitUsage {
 		t.Errorf("%v", err)
 	}
 }

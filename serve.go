@@ -56,7 +56,7 @@ func checkConfig(o *options, stdout io.Writer) error {
 		return err
 	}
 	defer mon.Close()
-	if err := server.CheckTLS(o.server.TLS); err != nil {
+	if err := server.CheckTLS(o.server.TLS, o.mac.Log); err != nil {
 		return refusedTLS(err)
 	}
 	if err := checkRest(o); err != nil {

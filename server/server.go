@@ -100,6 +100,7 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 		if srv.tls, err = newTLSService(set.TLS); err != nil {
 			return nil, err
 		}
+		srv.tls.warn(log)
 	}
 	srv.verbose = newVerbose(set.Verbosity)
 	if srv.auth, err = newAuthService(srv, &set); err != nil {

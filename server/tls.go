@@ -1,12 +1,11 @@
 package server
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -102,14 +101,19 @@ type tlsState struct {
 	configs [tlsModes]*tls.Config // by the mode of the listener
 	roots   *x509.CertPool        // the authorities of client certificates; never nil, so never the system's
 	loaded  time.Time
+	doubts  []string // what is wrong with the files, though it refuses nothing
 }
 
 // CheckTLS says what would refuse a start with these settings, if anything.
-func CheckTLS(set TLS) error {
+// What a start would warn of goes to log.
+func CheckTLS(set TLS, log *slog.Logger) error {
 	if !set.Enabled {
 		return nil
 	}
-	_, err := newTLSService(set)
+	t, err := newTLSService(set)
+	if err == nil {
+		t.warn(log)
+	}
 	return err
 }
 
@@ -136,6 +140,14 @@ func newTLSService(set TLS) (*tlsService, error) {
 	return t, nil
 }
 
+// TLSError is an error of the TLS settings or files, in memcached's words, which
+// refresh_certs sends as they are.
+type TLSError string
+
+func (e TLSError) Error() string { return string(e) }
+
+func tlsErrorf(format string, args ...any) error { return TLSError(fmt.Sprintf(format, args...)) }
+
 // now is the time by which certificates are judged.
 func (t *tlsService) now() time.Time { return (*t.clock.Load())() }
 
@@ -146,6 +158,7 @@ func (t *tlsService) load() (*tlsState, error) {
 		return nil, err
 	}
 	st := &tlsState{roots: x509.NewCertPool(), loaded: t.now()}
+	st.doubts = t.doubts(cert.Leaf)
 	if t.set.CACert != "" {
 		text, err := os.ReadFile(t.set.CACert)
 		if err == nil && !st.roots.AppendCertsFromPEM(text) {
@@ -159,91 +172,6 @@ func (t *tlsService) load() (*tlsState, error) {
 		st.configs[m] = t.config(st, m, cert)
 	}
 	return st, nil
-}
-
-// loadPair reads the certificate chain and its key.
-func (t *tlsService) loadPair() (tls.Certificate, error) {
-	chain, err := os.ReadFile(t.set.ChainCert)
-	if err == nil && !hasCertificate(chain) {
-		err = errors.New("expected certificates in PEM form, found none")
-	}
-	if err != nil {
-		return tls.Certificate{}, loadError("certificate chain", t.set.ChainCert, err)
-	}
-	key := chain
-	if t.set.Key != "" {
-		if key, err = os.ReadFile(t.set.Key); err != nil {
-			return tls.Certificate{}, loadError("key", t.set.Key, err)
-		}
-	}
-	file := t.set.Key
-	if file == "" {
-		file = t.set.ChainCert
-	}
-	switch t.set.KeyFormat {
-	case 0, KeyPEM:
-	case KeyDER:
-		key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
-	default:
-		return tls.Certificate{}, loadError("key", file, fmt.Errorf("expected ssl_keyformat 1 (PEM) or 2 (DER), found %d", t.set.KeyFormat))
-	}
-	if err := checkKey(key); err != nil {
-		return tls.Certificate{}, loadError("key", file, err)
-	}
-	cert, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return tls.Certificate{}, tlsErrorf("Error validating the certificate: %v", err)
-	}
-	return cert, nil
-}
-
-func loadError(what, file string, err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		err = path.Err // the file is named already
-	}
-	return tlsErrorf("Error loading the %s: %s : %v", what, file, err)
-}
-
-// TLSError is an error of the TLS settings or files, in memcached's words, which
-// refresh_certs sends as they are.
-type TLSError string
-
-func (e TLSError) Error() string { return string(e) }
-
-func tlsErrorf(format string, args ...any) error { return TLSError(fmt.Sprintf(format, args...)) }
-
-func hasCertificate(text []byte) bool {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			return true
-		}
-	}
-	return false
-}
-
-// checkKey says why text holds no private key that can be used, to tell a key that
-// cannot be read from one that belongs to another certificate.
-func checkKey(text []byte) error {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if !bytes.HasSuffix([]byte(block.Type), []byte("PRIVATE KEY")) {
-			continue
-		}
-		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return errors.New("the key is encrypted: nobody is there to type its password")
-		}
-		if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-			return nil
-		}
-		if _, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-			return nil
-		}
-		if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
-			return errors.New("expected a private key of PKCS #8, PKCS #1 or SEC 1, found something else (ssl_keyformat says whether it is PEM or DER)")
-		}
-		return nil
-	}
-	return errors.New("expected a private key in PEM form, found none")
 }
 
 // config is what crypto/tls is told for listeners of mode m.

@@ -65,6 +65,7 @@ func (s *Server) refreshCertsLocked() error {
 		return err
 	}
 	t.current.Store(st)
+	t.warn(s.log)
 	if n := s.recheck(st); n > 0 {
 		s.log.Info("closed connections whose client certificates are not trusted any more", "connections", n)
 	}
