@@ -25,7 +25,8 @@ func checkRest(o *options) error {
 		return exitf(exitOSError, "sememcached: %w", err)
 	}
 	o.server.SASLUsers = server.SASLUsersFromEnv()
-	if err := server.CheckAuth(&o.server); err != nil {
+	warnModes(o, o.mac.Log)
+	if err := server.CheckAuth(&o.server, o.mac.Log); err != nil {
 		return exitf(exitFailure, "sememcached: %w", err)
 	}
 	if o.pidfile != "" { // a start goes on without one

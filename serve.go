@@ -104,6 +104,7 @@ func serve(o *options) (err error) {
 	}
 
 	o.server.SASLUsers = server.SASLUsersFromEnv()
+	warnModes(o, log)
 	o.server.PortFile = os.Getenv("MEMCACHED_PORT_FILENAME")
 	if o.server.Sockets, err = server.OpenSockets(&o.server, mon.KernelLabels()); err != nil {
 		return exitf(exitOSError, "sememcached: %w", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -65,9 +66,12 @@ type login struct {
 }
 
 // CheckAuth reads the file of users that the settings name, as New does: the
-// error is the one that New would have.
-func CheckAuth(set *Settings) error {
-	_, err := newAuthService(nil, set)
+// error is the one that New would have. What New would warn of goes to log.
+func CheckAuth(set *Settings, log *slog.Logger) error {
+	a, err := newAuthService(nil, set)
+	if a != nil && err == nil {
+		a.users.Load().warn(log)
+	}
 	return err
 }
 
@@ -113,7 +117,10 @@ func (s *Server) NewUsers() (adopt func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { s.auth.users.Store(u) }, nil
+	return func() {
+		s.auth.users.Store(u)
+		u.warn(s.log)
+	}, nil
 }
 
 // start starts the verifiers.

@@ -7,7 +7,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -42,12 +45,14 @@ const (
 	maxArgonTime  = 16      // passes
 	maxArgonLanes = 64
 	maxBcryptCost = 16 // four seconds
+	maxPlaces     = 8  // named in a warning
 )
 
 // users is one reading of a file. It is immutable.
 type users struct {
 	byName map[string][]password
 	ring   []standIn // every name, by digest
+	doubts []string  // lines that let nobody in
 	secret loginKey  // keys the choice of a stand-in, and the digests of plain passwords
 }
 
@@ -84,6 +89,13 @@ type argonHash struct {
 func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 	f, err := os.Open(file)
 	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the file is named already
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w: the user that the server runs as (-u) has to be able to read it", err)
+		}
 		return nil, authErrorf("Could not open authfile [%s] for reading, error %w", file, err)
 	}
 	defer f.Close()
@@ -109,12 +121,28 @@ func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 		if err := u.add(line, sasl); err != nil {
 			return nil, authErrorf("Authfile [%s] has a malformed entry. Should be 'user:password' (line %d: %w)", file, no, err)
 		}
+		if !sasl && strings.Contains(line, " ") {
+			u.doubts = append(u.doubts, fmt.Sprintf("%s:%d", file, no))
+		}
 	}
 	if len(u.ring) == 0 {
 		return nil, fmt.Errorf("authfile [%s]: expected at least one user, found none", file)
 	}
 	slices.SortFunc(u.ring, func(a, b standIn) int { return bytes.Compare(a.digest[:], b.digest[:]) })
 	return u, nil
+}
+
+// warn says which lines nobody can log in by.
+func (u *users) warn(log *slog.Logger) {
+	if len(u.doubts) == 0 {
+		return
+	}
+	places, more := u.doubts, ""
+	if len(places) > maxPlaces {
+		places, more = places[:maxPlaces], fmt.Sprintf(" and %d more", len(places)-maxPlaces)
+	}
+	log.Warn("nobody can log in by these lines of the users' file, as in memcached: a name and a password end at a blank in the text protocol: " +
+		strings.Join(places, ", ") + more)
 }
 
 // authErrorf is an error in memcached's words, which begin with a capital.

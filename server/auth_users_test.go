@@ -1,8 +1,10 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,5 +114,31 @@ func TestUnknownUserStays(t *testing.T) {
 	}
 	if changed > 100 { // about 5 are expected
 		t.Errorf("one user more changes the work for %d of 2000 unknown ones", changed)
+	}
+}
+
+// TestUsersThatCannotLogIn: a line that lets nobody in is told of, and does not
+// keep the others out.
+func TestUsersThatCannotLogIn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(file, []byte("alice:pw\nbob:two words\nal ice:pw\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(set server.Settings) string {
+		var said bytes.Buffer
+		if err := server.CheckAuth(&set, slog.New(slog.NewTextHandler(&said, nil))); err != nil {
+			t.Fatal(err)
+		}
+		return said.String()
+	}
+	if said := check(server.Settings{AuthFile: file}); !strings.Contains(said, file+":2, "+file+":3") {
+		t.Errorf("-Y: expected lines 2 and 3 to be named, found %q", said)
+	}
+	if said := check(server.Settings{SASL: true, SASLUsers: file}); said != "" {
+		t.Errorf("-S: expected nothing, as PLAIN has blanks, found %q", said)
+	}
+	set := server.Settings{AuthFile: filepath.Join(filepath.Dir(file), "absent")}
+	if err := server.CheckAuth(&set, slog.New(slog.DiscardHandler)); err == nil || !strings.HasSuffix(err.Error(), "for reading, error no such file or directory") {
+		t.Errorf("an absent file: %v", err)
 	}
 }

@@ -106,6 +106,9 @@ func New(eng engine.Interface, mon *mac.Monitor, s *Settings, log *slog.Logger) 
 	if srv.auth, err = newAuthService(srv, &set); err != nil {
 		return nil, err
 	}
+	if srv.auth != nil {
+		srv.auth.users.Load().warn(log)
+	}
 	if srv.auth != nil && speaks == negotiating {
 		srv.dialect = srv.auth.dialect()
 	}
