@@ -25,6 +25,7 @@ type SIDs struct {
 	chunks []atomic.Pointer[chunk] // never resized; a chunk is made when its first number is
 	max    SID
 	used   atomic.Int64
+	text   atomic.Int64 // bytes of the contexts
 
 	mu       sync.Mutex
 	byString map[string]SID // +checklocks:mu
@@ -69,8 +70,13 @@ func (t *SIDs) Max() int { return int(t.max) }
 // Len is the number of contexts in the table, those on their way out included.
 func (t *SIDs) Len() int { return int(t.used.Load()) }
 
+// maxText is for how many bytes of contexts, for each number, there should be room:
+// usual ones are well below, and one may be as long as a page.
+const maxText = 512
+
 // SetPressure names the function that Intern calls, with no lock held, whenever
-// a new context leaves the table three quarters full or more. It must not block.
+// a new context leaves the table three quarters full or more, or with more text than
+// is good. It must not block.
 func (t *SIDs) SetPressure(f func()) {
 	t.mu.Lock()
 	t.pressure = f
@@ -130,7 +136,7 @@ func (t *SIDs) intern(ctx string) (SID, func(), error) {
 	sl.refs.Store(1)
 	sl.context.Store(&own)
 	t.byString[own] = s
-	if t.used.Add(1) >= int64(t.max)*3/4 {
+	if text := t.text.Add(int64(len(own))); t.used.Add(1) >= int64(t.max)*3/4 || text > int64(t.max)*maxText {
 		return s, t.pressure, nil
 	}
 	return s, nil, nil
@@ -238,7 +244,9 @@ func (t *SIDs) advance(idle []SID, now, passed uint64) (gone []SID, leaving int)
 			t.fates[s] = fate{doomed: true, seq: now}
 		default:
 			delete(t.fates, s)
-			delete(t.byString, *sl.context.Load())
+			ctx := *sl.context.Load()
+			delete(t.byString, ctx)
+			t.text.Add(-int64(len(ctx)))
 			sl.context.Store(nil)
 			gone = append(gone, s)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -84,6 +85,30 @@ func TestFullTable(t *testing.T) {
 	}
 	if s.Len() != max || s.Max() != max {
 		t.Errorf("Len %d Max %d, want %d", s.Len(), s.Max(), max)
+	}
+}
+
+// TestLongContextsPress: contexts as long as a page are collected long before their
+// number is what matters.
+func TestLongContextsPress(t *testing.T) {
+	const max = 1024
+	s := avc.NewSIDs(max)
+	pressed := 0
+	s.SetPressure(func() { pressed++ })
+	long := strings.Repeat("x", 4000)
+	n := 0
+	for ; pressed == 0 && n < max/2; n++ {
+		s.Release(intern(t, s, fmt.Sprint(long, n)))
+	}
+	if n < 100 || n > 150 {
+		t.Errorf("pressed at %d contexts of 4000 bytes, of %d", n, max)
+	}
+	for seq := uint64(1); s.Len() > 0; seq++ {
+		s.Sweep(seq, seq, func(avc.SID) bool { return false })
+	}
+	pressed = 0
+	if s.Release(intern(t, s, "short")); pressed != 0 {
+		t.Error("what is gone still presses")
 	}
 }
 

@@ -117,11 +117,16 @@ type parsed struct {
 	pol *policy.Policy
 	mu  sync.Mutex
 	m   map[string]policy.Context // +checklocks:mu zero for a context that is not valid
+	len int                       // +checklocks:mu bytes of the contexts
 }
 
-// maxParsed bounds the memory of parsed. It is forgotten as a whole: a context
-// that is in use is parsed again in a microsecond.
-const maxParsed = 1 << 16
+// maxParsed, in contexts, and maxParsedText, in their bytes, bound the memory of
+// parsed: clients can name long ones. It is forgotten as a whole: a context that is in
+// use is parsed again in a microsecond.
+const (
+	maxParsed     = 1 << 16
+	maxParsedText = 8 << 20
+)
 
 func newFilePolicy(p *policy.Policy) (*filePolicy, []string) {
 	m, missing := newMapping(
@@ -160,10 +165,11 @@ func (f *filePolicy) context(s string) policy.Context {
 	c, ok := p.m[s]
 	if !ok {
 		c, _ = p.pol.ParseContext(s)
-		if len(p.m) >= maxParsed {
-			clear(p.m)
+		if len(p.m) >= maxParsed || p.len >= maxParsedText {
+			p.m, p.len = make(map[string]policy.Context), 0
 		}
 		p.m[s] = c
+		p.len += len(s)
 	}
 	if c == (policy.Context{}) {
 		return f.unlabeled

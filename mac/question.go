@@ -108,7 +108,7 @@ type avKey struct {
 }
 
 // Cached answers q from the shared layer, if it is there: a short lock and no
-// computing. About SID 0 there is nothing to compute either.
+// computing. About SID 0 there is nothing to compute either. AskContext is never there.
 func (m *Monitor) Cached(g *Generation, q Question) (Answer, bool) {
 	q = q.normal()
 	if a, ok := m.trivial(g, q); ok {
@@ -148,13 +148,15 @@ func (m *Monitor) lookup(g *Generation, q Question) (Answer, bool) {
 	if !ok || r.until != 0 && time.Now().UnixNano() > r.until {
 		return Answer{}, false
 	}
-	if q.Kind == AskContext {
-		m.sids.Retain(r.a.SID)
-	}
 	return r.a, true
 }
 
+// remember enters an answer into the shared layer. What clients write, which is all
+// that AskContext is about, is not kept: anybody could fill it with pages of text.
 func (m *Monitor) remember(q Question, a Answer) {
+	if q.Kind == AskContext {
+		return
+	}
 	r := remembered{a: a}
 	if a.Decision.Failed {
 		r.until = time.Now().Add(failureMemory).UnixNano()
@@ -246,8 +248,8 @@ func (m *Monitor) runAsker() {
 			a = m.answer(f.g, f.key.q)
 		}
 
-		// The answer is in the shared layer by now: whoever does not find the
-		// flight any more finds that.
+		// The answer is in the shared layer by now, if it is of a kind that is kept:
+		// whoever does not find the flight any more finds that.
 		s.mu.Lock()
 		delete(s.flights, f.key)
 		waiters := f.waiters
@@ -301,13 +303,9 @@ func (m *Monitor) answer(g *Generation, q Question) Answer {
 		}
 		return failed(0, ErrStale)
 	}
-	// Between a worker's look-up and here somebody else may have asked. Not so
-	// for AskContext: the remembered SID is safe to retain only in an epoch, and
-	// this may be a goroutine without one.
-	if q.Kind != AskContext {
-		if a, ok := m.lookup(g, q); ok {
-			return a
-		}
+	// Between a worker's look-up and here somebody else may have asked.
+	if a, ok := m.lookup(g, q); ok {
+		return a
 	}
 	m.n.queries.Add(1)
 	m.n.inFlight.Add(1)

@@ -210,11 +210,14 @@ func TestAskContext(t *testing.T) {
 		w.ask(m, g, q, i)
 	}
 	w.wg.Wait()
-	b, ok := m.Cached(g, q)
-	if !ok || b.SID != a.SID {
-		t.Fatalf("%+v, %v", b, ok)
+	// What a client writes is kept nowhere.
+	if b, ok := m.Cached(g, q); ok {
+		t.Errorf("found %+v", b)
 	}
-	for range n + 2 {
+	if n := m.labels.Len(); n != 0 {
+		t.Errorf("%d answers are remembered", n)
+	}
+	for range n + 1 {
 		m.SIDs().Release(a.SID)
 	}
 	defer func() {
