@@ -260,7 +260,7 @@ func (sh *Shard) take(ref, now uint32) (age uint32) {
 	sh.dequeue(ref)
 	sh.counted(it, -1)
 	if alive && hd.state&stateMain == 0 {
-		sh.ghost.add(h, sh.stats.items)
+		sh.ghost.add(sh, h)
 	}
 	hd.state = 0
 	return now - min(now, hd.access)

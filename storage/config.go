@@ -51,8 +51,8 @@ type Config struct {
 	ChunkMax   int
 	ClassSizes []int
 
-	// Seed makes the hash, and so the distribution over shards, repeatable;
-	// 0 is random.
+	// Seed makes what one goroutine does repeatable: the hash, and so the distribution over
+	// shards, and that indexes get their memory at once, not some time later. 0 is random.
 	Seed uint64
 }
 

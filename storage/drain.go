@@ -379,7 +379,7 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (work int) {
 	}
 	h := s.hashOf(ref)
 	if owner.countEviction(it, now) {
-		owner.ghost.add(h, owner.stats.items) // it went for its place: let it come back as a used one
+		owner.ghost.add(owner, h) // it went for its place: let it come back as a used one
 	}
 	owner.unlink(h, ref)
 	return 0

@@ -14,9 +14,10 @@ import (
 // It lies outside the Go heap, where it would make the collector keep as much again
 // free.
 type ghost struct {
-	from *ghosts
-	sets []ghostSet
-	mem  []byte
+	from  *ghosts
+	sets  []ghostSet
+	mem   []byte
+	asked bool // a helper is getting another one ready
 }
 
 const ghostWays = 32 // one cache line
@@ -30,14 +31,14 @@ func (g *ghost) set(h uint64) *ghostSet {
 	return &g.sets[uint64(uint32(h>>16))*uint64(len(g.sets))>>32]
 }
 
-// add remembers h; items is how many the shard has.
-func (g *ghost) add(h uint64, items int64) {
-	want := max(1, int(items)*9/10/ghostWays)
+// add remembers h, which the locked shard sh has evicted.
+func (g *ghost) add(sh *Shard, h uint64) {
+	want := max(1, int(sh.stats.items)*9/10/ghostWays)
 	if have := len(g.sets); want > have+have/2 || want*3 < have {
-		g.resize(want)
-		if len(g.sets) == 0 {
-			return
-		}
+		g.resize(sh, want)
+	}
+	if len(g.sets) == 0 {
+		return
 	}
 	set := g.set(h)
 	copy(set[1:], set[:ghostWays-1])
@@ -60,19 +61,38 @@ func (g *ghost) take(h uint64) bool {
 	return false
 }
 
-// resize makes an empty ghost of n sets, or none if there is no memory. No more than n:
-// one that remembers too long takes everything for popular.
-func (g *ghost) resize(n int) {
-	if g.mem != nil {
-		g.from.give(g.mem)
-		g.sets, g.mem = nil, nil
-	}
-	mem := g.from.take(n * 2 * ghostWays)
-	if mem == nil {
+// resize makes it an empty ghost of n sets. No more than n: one that remembers too long takes everything for
+// popular. The memory of a large one is taken from the system by another goroutine and without a lock; until then
+// it stays as it is.
+func (g *ghost) resize(sh *Shard, n int) {
+	size := ghostRoom(n * 2 * ghostWays)
+	if size == ghostPage || sh.s.cfg.Seed != 0 {
+		g.become(n, g.from.take(size))
 		return
 	}
-	// SAFETY: mem is aligned to a page and n sets long at least.
-	g.sets, g.mem = unsafe.Slice((*ghostSet)(unsafe.Pointer(unsafe.SliceData(mem))), n), mem
+	if g.asked {
+		return
+	}
+	g.asked = true
+	g.from.blocks.helpers.Go(func() {
+		mem := g.from.take(size)
+		populate(mem)
+		sh.lock()
+		defer sh.unlock()
+		g.asked = false
+		g.become(n, mem)
+	})
+}
+
+// become makes it an empty ghost of n sets in mem, or none if that is nil.
+func (g *ghost) become(n int, mem []byte) {
+	if g.mem != nil {
+		g.from.give(g.mem)
+	}
+	if g.sets, g.mem = nil, mem; mem != nil {
+		// SAFETY: mem is aligned to a page and n sets long at least.
+		g.sets = unsafe.Slice((*ghostSet)(unsafe.Pointer(unsafe.SliceData(mem))), n)
+	}
 }
 
 // ghosts is where the ghosts of all shards have their memory from.
@@ -86,21 +106,14 @@ type ghosts struct {
 	dirty [][]byte
 }
 
-// take returns zeroed memory of size bytes and some more, nil if there is none.
+// take returns zeroed memory of size bytes, which come from ghostRoom, nil if there is none.
 func (gs *ghosts) take(size int) []byte {
-	size = ghostRoom(size)
+	if mem := gs.used(size); mem != nil {
+		clear(mem)
+		return mem
+	}
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	for i, mem := range gs.dirty {
-		if len(mem) == size {
-			last := len(gs.dirty) - 1
-			gs.dirty[i], gs.dirty[last] = gs.dirty[last], nil
-			gs.dirty = gs.dirty[:last]
-			gs.waste.Store(int32(last))
-			clear(mem)
-			return mem
-		}
-	}
 	if l := gs.free[size]; len(l) > 0 {
 		gs.free[size] = l[:len(l)-1]
 		return l[len(l)-1]
@@ -112,16 +125,34 @@ func (gs *ghosts) take(size int) []byte {
 	return mem
 }
 
+// used returns memory of size bytes that another ghost has had and not cleared, nil if there is none.
+func (gs *ghosts) used(size int) []byte {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	for i, mem := range gs.dirty {
+		if len(mem) == size {
+			last := len(gs.dirty) - 1
+			gs.dirty[i], gs.dirty[last] = gs.dirty[last], nil
+			gs.dirty = gs.dirty[:last]
+			gs.waste.Store(int32(last))
+			return mem
+		}
+	}
+	return nil
+}
+
+// ghostPage is the least that a ghost takes: a page of the system.
+const ghostPage = 4096
+
 // ghostRoom rounds up to a power of two of pages of the system or to one and a half, so that what one
 // ghost has outgrown fits another.
 func ghostRoom(size int) int {
-	const page = 4096
-	pages := max(1, (size+page-1)/page)
+	pages := max(1, (size+ghostPage-1)/ghostPage)
 	room := 1 << bits.Len(uint(pages-1))
 	if room >= 4 && pages <= room/4*3 {
 		room = room / 4 * 3
 	}
-	return room * page
+	return room * ghostPage
 }
 
 func (gs *ghosts) give(mem []byte) {

@@ -21,7 +21,9 @@ import (
 // Buckets are assigned by multiplication, not by masking, so that a table can grow
 // by a quarter: the load stays between 0.68 and 0.85, 6.3 to 7.8 bytes an item. It
 // grows bucket by bucket with the inserts that follow; those of the old
-// table below the frontier are empty, and their items are in the new one.
+// table below the frontier are empty, and their items are in the new one. The new one's memory is taken from
+// the system before, by another goroutine and without a lock: a page that the host of a virtual machine
+// has to find first may take 0.3 ms. Until it is there the old one fills up further.
 //
 // Words are stored atomically, since Prefetch reads them without the lock.
 const (
@@ -34,6 +36,9 @@ const (
 	// movesPerInsert is how many old buckets an insert empties: growing ends
 	// well before the table is full again.
 	movesPerInsert = 4
+
+	growAt    = 85 // percent of the slots in use from which on a larger table is wanted
+	growAtAll = 92 // and from which on it is not waited for
 )
 
 // bucket is one cache line: three words of tags, one of overflow, twelve refs.
@@ -115,6 +120,13 @@ type index struct {
 	old      atomic.Pointer[table] // being emptied, or nil
 	frontier atomic.Uint32         // buckets of old below it are empty
 	count    uint32
+	next     *table // ready for the next growth, or nil
+	asked    bool   // a helper is getting it ready
+}
+
+// full reports whether at least so many percent of t's slots are in use.
+func (ix *index) full(t *table, percent uint64) bool {
+	return uint64(ix.count)*100 >= uint64(t.n)*bucketSlots*percent
 }
 
 // route returns the table that holds items of hash h.
@@ -160,7 +172,7 @@ func (sh *Shard) put(h uint64, ref uint32) {
 	ix := &sh.index
 	if ix.old.Load() != nil {
 		sh.grow(movesPerInsert)
-	} else if t := ix.cur.Load(); uint64(ix.count) >= uint64(t.n)*(bucketSlots*85)/100 {
+	} else if t := ix.cur.Load(); ix.full(t, growAt) {
 		sh.startGrowing(t)
 	}
 	ix.route(h).put(h, ref)
@@ -219,15 +231,32 @@ func (t *table) cut(h uint64, ref uint32) {
 	}
 }
 
-// startGrowing makes a table larger by a quarter the current one.
+// startGrowing makes a table larger by a quarter the current one, if it is ready or cannot be waited for.
 func (sh *Shard) startGrowing(t *table) {
-	next, err := sh.s.tables.take(t.n + max(tableUnit, (t.n/4+tableUnit/2)&^(tableUnit-1)))
-	if err != nil {
-		return // no memory: the table fills up further; asked again at the next insert
+	ix := &sh.index
+	n := t.n + max(tableUnit, (t.n/4+tableUnit/2)&^(tableUnit-1))
+	next := ix.next
+	ix.next = nil
+	if next != nil && next.n != n { // it came too late for an earlier growth
+		sh.s.tables.give(next)
+		next = nil
 	}
-	sh.index.frontier.Store(0)
-	sh.index.old.Store(t)
-	sh.index.cur.Store(next)
+	if next == nil {
+		if sh.s.cfg.Seed == 0 && !ix.full(t, growAtAll) {
+			if !ix.asked {
+				ix.asked = true
+				sh.s.tables.prepare(sh, n)
+			}
+			return
+		}
+		var err error
+		if next, err = sh.s.tables.take(n); err != nil {
+			return // no memory: the table fills up further; asked again at the next insert
+		}
+	}
+	ix.frontier.Store(0)
+	ix.old.Store(t)
+	ix.cur.Store(next)
 }
 
 // grow moves the items of the next n old buckets to the new table.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -279,4 +280,36 @@ func TestPlantedRace(t *testing.T) {
 		sh.Unlock()
 	}
 	wg.Wait()
+}
+
+// TestIndexesGrowWhenReady: tables and ghosts of a store without a seed are made by other goroutines; they come, in
+// the right size, while several goroutines store and evict.
+func TestIndexesGrowWhenReady(t *testing.T) {
+	items, limit := uint64(100_000), int64(16<<20)
+	if storage.RaceEnabled {
+		items, limit = 10_000, 1<<20
+	}
+	s := newStore(t, storage.Config{Limit: limit, Shards: 2})
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := w; i < int(3*items); i += 4 {
+				key := strconv.AppendInt(nil, int64(i), 10)
+				if err := set(s, storage.Spec{Key: key, Now: 1}, stallValue[:16]); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	check(t, s)
+	st := s.Stats()
+	if st.CurrItems < items || st.Evictions == 0 {
+		t.Fatalf("expected %d items and more, and evictions, found %d and %d", items, st.CurrItems, st.Evictions)
+	}
+	// 12 references in 64 bytes, at most 92 of 100 in use, and where a shard is growing a second table.
+	if per := float64(st.HashBytes) / float64(st.CurrItems); per < 64.0/12/0.93 || per > 64.0/12/0.67*2.25 {
+		t.Errorf("%.1f bytes of hash tables an item", per)
+	}
 }

@@ -117,7 +117,15 @@ func (src *source) fill(c *Cursor, after position, n int) bool {
 	// Memory is got before the lock is; that of unusually long keys is not.
 	var room [nextBatch]int
 	ends := room[:0]
-	src.keys, src.buf = slices.Grow(src.keys, n), slices.Grow(src.buf, n*usualKey)
+	// It is cleared to be touched: new memory has only been mapped.
+	if cap(src.keys) < n {
+		src.keys = make([]position, 0, n)
+		clear(src.keys[:n])
+	}
+	if cap(src.buf) < n*usualKey {
+		src.buf = make([]byte, 0, n*usualKey)
+		clear(src.buf[:n*usualKey])
+	}
 	sh := src.sh
 	sh.lock()
 	sh.probe = from

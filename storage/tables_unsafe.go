@@ -40,6 +40,22 @@ func (ts *tables) take(n uint32) (*table, error) {
 	return &table{base: unsafe.Pointer(unsafe.SliceData(mem)), n: n, mem: mem}, nil
 }
 
+// prepare makes another goroutine get a table of n buckets ready for a shard, which is locked.
+func (ts *tables) prepare(sh *Shard, n uint32) {
+	ts.blocks.helpers.Go(func() {
+		t, err := ts.take(n)
+		if err == nil {
+			populate(t.mem)
+		}
+		sh.lock()
+		defer sh.unlock()
+		sh.index.asked = false
+		if err == nil {
+			sh.index.next = t // there is none: nobody asks who has one or waits for one
+		}
+	})
+}
+
 // used returns a table of n buckets that was given back, nil if there is none.
 func (ts *tables) used(n uint32) *table {
 	for i, t := range ts.dirty {
