@@ -299,8 +299,8 @@ func (s *Store) Reserve(h uint64, spec *Spec) (Item, error) {
 
 // A reservation does a step of Balance for each reserveStep bytes.
 const (
-	reserveStep     = 32 << 10
-	maxReserveSteps = 32
+	reserveStep     = 24 << 10
+	maxReserveSteps = 43
 )
 
 // Release gives back an item from Reserve that was not linked. It locks the shard

@@ -35,9 +35,9 @@ type drainer struct {
 
 const (
 	// drainWork bounds one step: a free chunk costs 1 of it, an item, which may have to be
-	// moved, 3: that is some 10 microseconds, and up to 40 among millions of items.
+	// moved, 4: that is some 10 microseconds, and up to 40 among millions of items.
 	drainWork = 12
-	drainItem = 3
+	drainItem = 4
 	// drainBytes is how many bytes may be moved for 1 of it.
 	drainBytes = 8 << 10
 	// drainRounds is how often a page is walked before it is given up: chunks
