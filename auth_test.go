@@ -177,7 +177,7 @@ func TestLoginAudit(t *testing.T) {
 		"1 0x20 Auth failure.", "2 0x20 Auth failure.", "3 0x20 Auth failure.")
 	lines := ts.takeAudit()
 	text := strings.Join(lines, "\n")
-	for _, want := range []string{`op=login acct="alice" reason=`, "acct=78207265733D737563636573730A", " faddr=127.0.0.1 ", "res=failed", "type=USER_AUTH "} {
+	for _, want := range []string{`op=login acct="alice" reason="wrong-user-or-password" `, "acct=78207265733D737563636573730A", " faddr=127.0.0.1 ", "res=failed", "type=USER_AUTH "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("expected %q in\n%s", want, text)
 		}

@@ -162,7 +162,7 @@ func parseFlags(args []string) (*options, error) {
 		return o, nil
 	}
 	if f.NArg() > 0 {
-		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools, sememcached rules -h for key rules, sememcached data -h for data files.", f.Arg(0))
+		return nil, exitf(exitUsage, "sememcached: expected flags only, found %q\nRun sememcached -h for the flags, sememcached policy -h for the policy tools, sememcached rules -h for key rules, sememcached data -h for data files, sememcached demo -h for a demonstration.", f.Arg(0))
 	}
 	r.tcpGiven, r.protocolGiven = f.Changed("port"), f.Changed("protocol")
 	r.delimiterGiven, r.napiGiven = f.Changed("prefix-delimiter"), f.Changed("napi-ids")
@@ -223,6 +223,10 @@ Examples:
       look into a data file, back it up, restore it
   sememcached policy -h
       ask a policy what it allows, without a server
+  sememcached rules -h
+      what is wrong in key rules, and what they allow
+  sememcached demo
+      what clients of a shared cache can do to each other, and what ends it
 `, versionLine(), flagUsages(f), extendedUsages())
 	return err
 }

@@ -65,7 +65,7 @@ func (e *Secured) OpenWarm(cfg WarmConfig) (*Warm, error) {
 		return nil, err
 	}
 	// Better now than at the end.
-	f, err := os.CreateTemp(filepath.Dir(cfg.Path), "."+filepath.Base(cfg.Path)+".new-")
+	f, err := disk.MakeTemp(cfg.Path)
 	if err != nil {
 		return nil, err
 	}

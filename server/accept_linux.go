@@ -113,7 +113,11 @@ func (a *acceptor) accept(l *listener) {
 			// waiting, and the listener is looked at again a little later.
 			if now := time.Now(); now.Sub(a.complained) > time.Second {
 				a.complained = now
-				a.srv.log.Error("cannot accept", "listener", l.name(), "error", err)
+				what := "cannot accept"
+				if err == unix.EMFILE || err == unix.ENFILE {
+					what += ": expected descriptors for all connections of -c: raise the limit (ulimit -n, LimitNOFILE= of a unit), or lower -c"
+				}
+				a.srv.log.Error(what, "listener", l.name(), "error", err)
 			}
 			time.Sleep(10 * time.Millisecond)
 			return

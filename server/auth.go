@@ -162,9 +162,9 @@ func (a *authService) judge(g *login) {
 	why := ""
 	switch source := sourceOf(g.peer); {
 	case !a.limit.take(source, time.Now()):
-		why = "too many failures"
+		why = "too-many-failures"
 	case len(g.user) > maxUserName || !a.users.Load().verify(string(g.user), string(g.secret)):
-		why = "wrong user or password"
+		why = "wrong-user-or-password"
 	default:
 		a.limit.give(source)
 	}

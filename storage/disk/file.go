@@ -167,7 +167,7 @@ func bolt(o *Options) *bbolt.Options {
 
 // create makes a file that is whole from the moment on at which it has its name.
 func create(path string, o *Options) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-")
+	tmp, err := MakeTemp(path)
 	if err != nil {
 		return err
 	}
@@ -247,7 +247,10 @@ func verify(path string, readOnly bool) error {
 
 // explain makes errors of bbolt and the system speak of what is to be done.
 func explain(err error) error {
+	var place *noPlace
 	switch {
+	case errors.As(err, &place):
+		return err
 	case errors.Is(err, berrors.ErrTimeout):
 		return ErrLocked
 	case errors.Is(err, unix.EROFS):

@@ -169,7 +169,7 @@ func WriteFile(path string, replace bool, write func(w io.Writer) error) (err er
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		return fmt.Errorf("%s: expected a regular file or none, found %v", path, st.Mode())
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-") // mode 0600
+	tmp, err := MakeTemp(path)
 	if err != nil {
 		return err
 	}
