@@ -144,6 +144,7 @@ func (e *Secured) OpenData(cfg DataConfig) (*Data, error) {
 		}
 	}
 	go d.run()
+	e.resumePending()
 	return d, nil
 }
 

@@ -8,7 +8,8 @@ import (
 
 // restorePending lists the delayed flushes of the file again: "<issued> <due>
 // <context>" a line, seconds on the store's clock. Whether they are allowed is decided
-// when they are due, as always; whose connection it was is not known any more.
+// when they are due, as always; whose connection it was is not known any more. They
+// are executed from resumePending on.
 func (d *Data) restorePending(text []byte) {
 	sc := bufio.NewScanner(bytes.NewReader(text))
 	for sc.Scan() {
@@ -24,7 +25,24 @@ func (d *Data) restorePending(text []byte) {
 			continue
 		}
 		f.ssid = s
-		d.eng.flushes.add(&f)
+		l := &d.eng.flushes
+		l.mu.Lock()
+		l.put(&f)
+		l.mu.Unlock()
 		d.eng.mon.SIDs().Release(s) // the list holds it
+	}
+}
+
+// resumePending executes the flushes of the file that came due while nobody ran, and
+// has the others wait for their time.
+func (e *Secured) resumePending() {
+	e.RunFlushes()
+	l := &e.flushes
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.list {
+		if !f.done {
+			l.arm(f)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -196,6 +197,68 @@ func TestDelayedFlushOutlives(t *testing.T) {
 	eng.RunFlushes()
 	if v, _, ok := d.Value("k"); ok {
 		t.Errorf("the flush was due: expected nothing, found %q", v)
+	}
+}
+
+// TestDelayedFlushCatchesUp: a flush that came due while nobody ran is executed before
+// anybody is served, and one that is not due yet is executed when it is, however long it
+// was to wait in all.
+func TestDelayedFlushCatchesUp(t *testing.T) {
+	for _, lazy := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "data")
+		eng, _, shut := openKept(t, setup{}, engine.DataConfig{Path: path})
+		d := enginetest.NewDriver(t, eng, &mac.Peer{FD: -1})
+		d.Store(engine.OpSet, "k", "v")
+		d.Call(engine.OpFlush, "").Exptime = 1000
+		d.Run(eng.Flush)
+		d.Close()
+		shut()
+		open := func(after int64) (*engine.Secured, *atomic.Int64, func()) {
+			t.Helper()
+			eng, _, now := setup{}.open(t)
+			now.Add(after)
+			data, err := eng.OpenData(engine.DataConfig{Path: path, Lazy: lazy, Sync: engine.SyncAlways})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return eng, now, func() {
+				if err := data.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		gone := func(eng *engine.Secured) bool {
+			d := enginetest.NewDriver(t, eng, &mac.Peer{FD: -1})
+			defer d.Close()
+			_, _, ok := d.Value("k")
+			return !ok
+		}
+
+		eng, now, shut := open(998) // its due second, 999, is a second from now
+		for dataStat(eng, "state") == "loading" {
+			runtime.Gosched()
+		}
+		if gone(eng) {
+			t.Errorf("lazy %v: the item is gone before the flush is due", lazy)
+		}
+		now.Add(1)
+		for deadline := time.Now().Add(20 * time.Second); !gone(eng); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("lazy %v: the flush was due, and is not executed", lazy)
+			}
+		}
+		d = enginetest.NewDriver(t, eng, &mac.Peer{FD: -1})
+		d.Store(engine.OpSet, "k", "v")
+		d.Call(engine.OpFlush, "").Exptime = 1000
+		d.Run(eng.Flush)
+		d.Close()
+		shut()
+
+		eng, _, shut = open(3000)
+		if !gone(eng) {
+			t.Errorf("lazy %v: the flush came due meanwhile, and the item is served", lazy)
+		}
+		shut()
 	}
 }
 

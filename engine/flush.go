@@ -107,9 +107,23 @@ func (l *flushList) text() (text []byte) {
 
 // add lists a flush, and arms a timer for one that is delayed.
 func (l *flushList) add(f *flush) {
-	sids := l.eng.mon.SIDs()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.put(f)
+	l.arm(f)
+}
+
+// arm makes a delayed flush be executed when it is due. l.mu is held.
+func (l *flushList) arm(f *flush) {
+	if f.due > f.issued && !l.closed {
+		now := l.eng.Clock()
+		f.timer = time.AfterFunc(time.Duration(max(f.due, now)-now)*time.Second, func() { l.fire(f) })
+	}
+}
+
+// put lists a flush. l.mu is held.
+func (l *flushList) put(f *flush) {
+	sids := l.eng.mon.SIDs()
 	sids.Retain(f.ssid)
 	keep := l.list[:0]
 	for _, old := range l.list {
@@ -129,9 +143,6 @@ func (l *flushList) add(f *flush) {
 		clear(l.list[len(l.list):n])
 	}
 	l.keep()
-	if f.due > f.issued && !l.closed {
-		f.timer = time.AfterFunc(time.Duration(f.due-f.issued)*time.Second, func() { l.fire(f) })
-	}
 }
 
 // fire executes what is due when a timer says so. The clock of the store may

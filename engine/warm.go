@@ -196,6 +196,7 @@ func (w *Warm) load() (err error) {
 	}
 	e.store.SkipCAS(cas)
 	d.restorePending(facts.Pending)
+	defer e.resumePending()
 	d.beginLoad(labels)
 	for d.load != nil {
 		if err := d.loadStep(); err != nil {
