@@ -175,6 +175,9 @@ func TestShutdownCommand(t *testing.T) {
 		if code := p.ended(); code != 0 {
 			t.Errorf("%q: exit code %d\n%s", how, code, p.stderr)
 		}
+		if want := `msg="shutdown by command" client=` + c.LocalAddr().String(); !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("%q: expected %q in\n%s", how, want, p.stderr)
+		}
 	}
 	p := startProcess(t, "-u", whoami(t))
 	p.dial().want("shutdown\r\n", "SERVER_ERROR: shutdown not enabled\r\n")

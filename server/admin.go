@@ -1,7 +1,10 @@
 package server
 
 import (
+	"fmt"
+
 	"sememcached/engine"
+	"sememcached/mac"
 	"sememcached/protocol"
 )
 
@@ -74,7 +77,20 @@ func (l *loop) shutdown(c *conn, r *protocol.Request) outcome {
 	if o, ok := l.authorize(c, r); !ok {
 		return o
 	}
+	who := clientName(c.client.Peer)
+	l.srv.asked.Store(&who)
 	l.srv.Shutdown(a.Action == protocol.ShutdownGraceful)
 	c.reason = closedShutdown
 	return hang
+}
+
+// clientName says who a client is, for the log: its address, or its ids.
+func clientName(p *mac.Peer) string {
+	switch {
+	case p.Addr.IsValid():
+		return p.Addr.String()
+	case p.HasCred:
+		return fmt.Sprintf("uid %d, gid %d, pid %d", p.UID, p.GID, p.PID)
+	}
+	return "unknown"
 }

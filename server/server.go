@@ -65,6 +65,9 @@ type Server struct {
 	// +checklocks:mu
 	base    loopCounters  // what "stats reset" subtracts
 	stopped chan struct{} // closed by the first Shutdown
+	// asked is who gave the shutdown command, if anybody did: a loop leaves it, Serve
+	// logs it.
+	asked atomic.Pointer[string]
 }
 
 // New returns a server for the engine. mon may be nil or say that access
@@ -263,6 +266,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 		s.Shutdown(false)
 	case <-s.stopped:
+	}
+	if who := s.asked.Load(); who != nil {
+		s.log.Info("shutdown by command", "client", *who)
 	}
 	acc.halt()
 	<-accepting

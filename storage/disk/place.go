@@ -37,7 +37,7 @@ func MakeTemp(path string) (*os.File, error) {
 	return f, err
 }
 
-// ErrMoved: the file's name does not lead to it any more.
+// ErrMoved is that a file's name does not lead to it any more.
 var ErrMoved = errors.New("the file was removed, moved or replaced while it was in use")
 
 // Place returns an error, ErrMoved among its causes, if the file's name leads to no
