@@ -12,6 +12,10 @@ import (
 // What the flags say is checked here, after all have been read: the order of the
 // checks is memcached's, so that the first refusal is the same.
 
+// mostLabels is what --max-labels may be: more than the contexts of any policy and
+// categories that people use, and well below what a SID can count.
+const mostLabels = 1 << 24
+
 func (o *options) finish(r *rawFlags) error {
 	s := &o.server
 	for _, c := range []struct {
@@ -190,8 +194,8 @@ func (o *options) access(r *rawFlags) error {
 	if o.mac.PeerLabels != "" && o.mac.PeerLabels != "kernel" {
 		return exitf(exitUsage, "sememcached: --peer-labels=%s: expected kernel", o.mac.PeerLabels)
 	}
-	if o.mac.MaxLabels <= 0 {
-		return exitf(exitUsage, "sememcached: --max-labels=%d: expected a number above 0", o.mac.MaxLabels)
+	if o.mac.MaxLabels < 1 || o.mac.MaxLabels > mostLabels {
+		return exitf(exitUsage, "sememcached: --max-labels=%d: expected a number from 1 to %d", o.mac.MaxLabels, mostLabels)
 	}
 	if o.mac.Booleans, err = parseBooleans(r.booleans); err != nil {
 		return err
