@@ -58,7 +58,12 @@ type auditor struct {
 	tokens     float64    // +checklocks:mu
 	refilled   time.Time  // +checklocks:mu
 
-	total, lost, failures atomic.Uint64 // written, suppressed, could not be written
+	total, lost, failures atomic.Uint64 // written; suppressed or lost; writes that failed
+
+	// Of the goroutine: the log has failed and has not been written to since, and when
+	// that was last said.
+	failing    bool
+	complained time.Time
 }
 
 // entry is a record in the ring, or an event of another type.
@@ -308,11 +313,15 @@ func (a *auditor) tell(closing bool, told time.Time) (lost uint64, wait time.Dur
 func (a *auditor) settle(n uint64) {
 	if a.again.CompareAndSwap(true, false) {
 		if err := a.sink.reopen(); err != nil { // the old file is written on
-			a.fail(err)
+			a.failures.Add(1)
+			a.m.log.Error("mac: the audit log goes on in the old file", "error", err)
 		}
 	}
 	if err := a.sink.flush(); err != nil {
 		a.fail(err)
+	} else if s, ok := a.sink.(*writerSink); ok && a.failing && s.unsaid == 0 {
+		a.failing = false
+		a.m.log.Info("mac: audit records are written again")
 	}
 	a.mu.Lock()
 	a.written += n
@@ -322,6 +331,9 @@ func (a *auditor) settle(n uint64) {
 
 func (a *auditor) emit(t auditType, at time.Time, text []byte) {
 	if err := a.sink.emit(t, at, text); err != nil {
+		if _, ok := a.sink.(*writerSink); ok {
+			a.total.Add(1) // fail takes all of the buffer back
+		}
 		a.fail(err)
 		if n, ok := a.sink.(*netlinkSink); ok {
 			// Not permitted any more, or never was: the log is better than
@@ -337,8 +349,16 @@ func (a *auditor) emit(t auditType, at time.Time, text []byte) {
 	a.total.Add(1)
 }
 
+// fail counts, and says each time that the log begins to fail, and every minute of it.
 func (a *auditor) fail(err error) {
-	if a.failures.Add(1) == 1 {
+	a.failures.Add(1)
+	if s, ok := a.sink.(*writerSink); ok && s.dropped > 0 {
+		a.lost.Add(s.dropped)
+		a.total.Add(-s.dropped) // it was counted when it was buffered
+		s.dropped = 0
+	}
+	if now := time.Now(); !a.failing || now.Sub(a.complained) >= time.Minute {
+		a.failing, a.complained = true, now
 		a.m.log.Error("mac: audit records cannot be written; denials stay denials", "error", err)
 	}
 }
@@ -405,61 +425,4 @@ func (m *Monitor) comm(pid int32) string {
 		n--
 	}
 	return string(b[:n])
-}
-
-// writerSink writes lines as auditd does, a line a record, whole lines at a
-// time.
-type writerSink struct {
-	w      io.Writer
-	path   string // "": w is given, and never closed
-	file   *os.File
-	buf    []byte
-	serial uint64
-}
-
-func (s *writerSink) emit(t auditType, at time.Time, text []byte) error {
-	s.serial++
-	s.buf = appendHeader(s.buf, t, at, s.serial)
-	s.buf = append(append(s.buf, text...), '\n')
-	if len(s.buf) > 32<<10 {
-		return s.flush()
-	}
-	return nil
-}
-
-func (s *writerSink) flush() error {
-	if len(s.buf) == 0 {
-		return nil
-	}
-	_, err := s.w.Write(s.buf)
-	s.buf = s.buf[:0]
-	return err
-}
-
-func (s *writerSink) reopen() error {
-	if s.path == "" {
-		return nil
-	}
-	if err := s.flush(); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-	if err != nil {
-		return err
-	}
-	if s.file != nil {
-		_ = s.file.Close()
-	}
-	s.file, s.w = f, f
-	return nil
-}
-
-func (s *writerSink) close() error {
-	err := s.flush()
-	if s.file != nil {
-		if cerr := s.file.Close(); err == nil {
-			err = cerr
-		}
-	}
-	return err
 }

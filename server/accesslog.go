@@ -65,7 +65,31 @@ type accessLog struct {
 	closing sync.Once
 
 	file *os.File // nil for stderr
-	out  *bufio.Writer
+	dest wholeLines
+	out  *bufio.Writer // onto dest
+
+	// What is in out: lines about requests, and how many others are told of there.
+	lines, told uint64
+	failing     bool
+	complained  time.Time // when it was last said that the file cannot be written
+}
+
+// wholeLines ends a line that a failed write has left open before it goes on.
+type wholeLines struct {
+	w    io.Writer
+	torn bool
+}
+
+func (l *wholeLines) Write(p []byte) (int, error) {
+	if l.torn {
+		if _, err := l.w.Write([]byte{'\n'}); err != nil {
+			return 0, err
+		}
+		l.torn = false
+	}
+	n, err := l.w.Write(p)
+	l.torn = err != nil && n > 0 && p[n-1] != '\n'
+	return n, err
 }
 
 func openAccessLog(set *AccessLog, log *slog.Logger) (*accessLog, error) {
@@ -99,7 +123,8 @@ func (a *accessLog) open() error {
 		}
 		a.file, w = f, f
 	}
-	a.out = bufio.NewWriterSize(w, 64<<10)
+	a.dest = wholeLines{w: w}
+	a.out = bufio.NewWriterSize(&a.dest, 64<<10)
 	return nil
 }
 
@@ -154,6 +179,7 @@ func (a *accessLog) write() {
 	tell := func() {
 		if n := a.lost.Swap(0) + limited; n > 0 {
 			limited = 0
+			a.told += n
 			fmt.Fprintf(a.out, "{\"suppressed\":%d}\n", n)
 		}
 	}
@@ -180,6 +206,9 @@ func (a *accessLog) write() {
 			} else {
 				line = e.append(line[:0])
 				_, _ = a.out.Write(line)
+				if a.lines++; a.out.Buffered() > 32<<10 {
+					a.flush()
+				}
 			}
 			e.peer, e.rule = nil, nil
 			a.free <- e
@@ -199,11 +228,22 @@ func (a *accessLog) write() {
 	}
 }
 
-// flush writes what is buffered. A file that cannot be written to is said once
-// for each reopening, as the writer keeps its error.
+// flush writes what is buffered. What cannot be written is counted, as what is
+// suppressed, and told of when something can; that there is such a time is said when it begins,
+// every minute, and when it ends.
 func (a *accessLog) flush() {
-	if err := a.out.Flush(); err != nil {
-		a.log.Error("access log", "error", err)
-		a.out.Reset(io.Discard)
+	some := a.out.Buffered() > 0
+	switch err := a.out.Flush(); {
+	case err != nil:
+		a.lost.Add(a.lines + a.told)
+		a.out.Reset(&a.dest)
+		if now := time.Now(); !a.failing || now.Sub(a.complained) >= time.Minute {
+			a.failing, a.complained = true, now
+			a.log.Error("access log: lines are lost, and counted", "error", err)
+		}
+	case a.failing && some:
+		a.failing = false
+		a.log.Info("access log: lines are written again")
 	}
+	a.lines, a.told = 0, 0
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"time"
 	"unsafe"
@@ -152,4 +153,11 @@ func (u *Users) Work(name string) (checks []string, exists bool) {
 		}
 	}
 	return checks, exists
+}
+
+// AccessLogTo makes the access log go to w, before the first request.
+func (s *Server) AccessLogTo(w io.Writer) {
+	s.access.dest.w = w
+	s.access.poke <- struct{}{}
+	s.access.poke <- struct{}{} // the first has been received
 }
