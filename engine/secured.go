@@ -32,7 +32,7 @@ type Config struct {
 	NoCAS bool
 	// AVCEntries is the size of each worker's decision table; 0 is 4,096.
 	AVCEntries int
-	// Clock is UNIX time in seconds; nil is the system's.
+	// Clock is UNIX time in seconds; nil is the system's, as it was at the start.
 	Clock func() int64
 }
 
@@ -72,7 +72,7 @@ func New(cfg Config) *Secured {
 		e.entries, e.most = tableEntries, tableMost
 	}
 	if e.clock == nil {
-		e.clock = func() int64 { return time.Now().Unix() }
+		e.clock = steadyClock()
 	}
 	e.started = e.clock() - startOffset
 	e.flushes.eng = e
@@ -81,8 +81,17 @@ func New(cfg Config) *Secured {
 	return e
 }
 
-// Clock is the time on the store's clock: whole seconds, starting at 62.
-func (e *Secured) Clock() uint32 { return uint32(e.clock() - e.started) }
+// steadyClock is UNIX time that goes on from now by the monotonic clock: nothing
+// expires, and no flush comes due, because somebody sets the system's clock. It is
+// memcached's (clock_handler in memcached.c).
+func steadyClock() func() int64 {
+	start := time.Now()
+	return func() int64 { return (start.UnixNano() + int64(time.Since(start))) / int64(time.Second) }
+}
+
+// Clock is the time on the store's clock: whole seconds, starting at 62. It is
+// never before 1.
+func (e *Secured) Clock() uint32 { return uint32(max(e.clock()-e.started, 1)) }
 
 // Started is the UNIX time at which the store's clock was zero.
 func (e *Secured) Started() int64 { return e.started }
