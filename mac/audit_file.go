@@ -65,6 +65,9 @@ func (s *writerSink) reopen() error {
 		return nil
 	}
 	flushed := s.flush()
+	if s.inPlace() {
+		return flushed
+	}
 	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
 		return err
@@ -74,6 +77,17 @@ func (s *writerSink) reopen() error {
 	}
 	s.file, s.w, s.torn = f, f, false
 	return flushed
+}
+
+// inPlace reports whether the file still has its name. Then there is nothing to open: the
+// user that the server has become might not be able to.
+func (s *writerSink) inPlace() bool {
+	if s.file == nil {
+		return false
+	}
+	has, err1 := s.file.Stat()
+	wants, err2 := os.Stat(s.path)
+	return err1 == nil && err2 == nil && os.SameFile(has, wants)
 }
 
 func (s *writerSink) close() error {

@@ -101,3 +101,27 @@ func TestAuditLogThatCannotBeReopened(t *testing.T) {
 		t.Errorf("the old file: %v, %s", err, b)
 	}
 }
+
+// TestAuditLogReopened: a log that was not rotated is not opened again, since the server may have
+// become a user who cannot.
+func TestAuditLogReopened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	s := &writerSink{path: path}
+	if err := s.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	first := s.file
+	if err := s.reopen(); err != nil || s.file != first {
+		t.Errorf("not rotated: opened again, %v", err)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reopen(); err != nil || s.file == first {
+		t.Errorf("rotated: not opened again, %v", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
