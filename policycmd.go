@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -223,23 +221,9 @@ func loadPolicy(file string) (*policy.Policy, string, error) {
 	}
 	p, err := policy.Read(b)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w%s", file, err, notCompiled(b))
+		return nil, "", fmt.Errorf("%s: %w%s", file, err, policy.NotCompiled(b))
 	}
 	return p, file, nil
-}
-
-// notCompiled says what to do with a file that is a policy in another form.
-func notCompiled(b []byte) string {
-	head := b[:min(len(b), 4096)]
-	switch {
-	case len(head) > 0 && !bytes.ContainsFunc(head, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r == utf8.RuneError }):
-		return "; it is text: expected a binary policy, as secilc -o FILE SOURCE.cil or checkpolicy -o FILE SOURCE.conf writes it"
-	case bytes.HasPrefix(head, []byte("BZh")):
-		return "; it is compressed: expected a binary policy"
-	case bytes.HasPrefix(head, []byte{0x8f, 0xff, 0x7c, 0xf9}), bytes.HasPrefix(head, []byte{0x8d, 0xff, 0x7c, 0xf9}):
-		return "; it is a policy module: expected a whole policy, as semodule installs it or semodule_expand writes it"
-	}
-	return ""
 }
 
 // no is the answer no: what there is to say has been written.

@@ -70,7 +70,7 @@ func (m *Monitor) loadFile() (*state, error) {
 	}
 	p, err := policy.Read(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w%s", name, err, policy.NotCompiled(b))
 	}
 	if len(m.booleans) > 0 {
 		if p, err = p.WithBooleans(m.booleans); err != nil {

@@ -175,9 +175,27 @@ func (l *clientLine) parsePattern(s string) error {
 		l.prefix, err = parsePrefix(pattern)
 		return err
 	}
+	switch l.kind {
+	case KindSPIFFE:
+		if !startsSPIFFE(pattern) {
+			return fmt.Errorf("expected the pattern of a SPIFFE ID, as spiffe:spiffe://DOMAIN/PATH, found %q, which is nobody's", s)
+		}
+	case KindDNS:
+		pattern = strings.ToLower(pattern) // as the names of clients are
+	}
 	var err error
 	l.glob, err = compileGlob(pattern)
 	return err
+}
+
+// startsSPIFFE reports whether any SPIFFE ID may match a pattern, by its beginning.
+func startsSPIFFE(pattern string) bool {
+	const scheme = "spiffe://"
+	i := strings.IndexAny(pattern, `*?\`)
+	if i < 0 {
+		return strings.HasPrefix(pattern, scheme)
+	}
+	return strings.HasPrefix(pattern[:i], scheme) || strings.HasPrefix(scheme, pattern[:i])
 }
 
 // parsePrefix reads ADDRESS/BITS, or one ADDRESS.

@@ -19,6 +19,8 @@ func TestContextsFileErrors(t *testing.T) {
 		{"client foo" + ctx, `:1: expected * or KIND:PATTERN with KIND one of uid gid cidr udp spiffe dns cn sasl, found "foo"`},
 		{"client *:x" + ctx, `:1: expected * or KIND:PATTERN`},
 		{"client UID:1" + ctx, `:1: expected * or KIND:PATTERN`},
+		{"client spiffe:prod/ns/*" + ctx, `:1: expected the pattern of a SPIFFE ID, as spiffe:spiffe://DOMAIN/PATH, found "spiffe:prod/ns/*"`},
+		{"client spiffe:spiffe" + ctx, ":1: expected the pattern of a SPIFFE ID"},
 		{"client uid:" + ctx, ":1: expected a pattern after uid:, found nothing"},
 		{"client uid:root" + ctx, `:1: expected a number or * after uid:, found "root"`},
 		{"client uid:-1" + ctx, `found "-1"`},
@@ -71,7 +73,7 @@ client   cidr:10.1.0.0/16         system_u:system_r:kv_reader_t:s0
 client   cidr:2001:db8::/32       system_u:system_r:kv_reader_t:s0:c6
 client   udp:10.0.0.0/8           system_u:system_r:kv_reader_t:s0:c9
 client   spiffe:spiffe://prod/ns/web/*   system_u:system_r:kv_client_t:s0:c1,c2
-client   dns:*.web.example        system_u:system_r:kv_client_t:s0:c3
+client   dns:*.Web.example        system_u:system_r:kv_client_t:s0:c3
 client   cn:we?                   system_u:system_r:kv_client_t:s0:c4
 client   sasl:alice               system_u:system_r:kv_admin_t:s0-s0:c0.c1023
 client   cidr:*                   system_u:system_r:kv_reader_t:s0:c7
