@@ -13,8 +13,10 @@ type job struct {
 	done   atomic.Bool
 }
 
-// Background implements Interface. At most cap(e.jobs) run at once; the others
-// wait for their turn, each parking only its own connection.
+// Background implements Interface. At most cap(e.jobs) run at once, and cap(e.prefixes)
+// of OpDeletePrefix, which goes through the store for anybody who asks and which a
+// load can make wait; the others wait for their turn, each parking only its own
+// connection.
 func (e *Secured) Background(w *Worker, c *Call, fn func()) Status {
 	return e.background(w, c, func() Status {
 		fn()
@@ -36,14 +38,21 @@ func (e *Secured) background(w *Worker, c *Call, fn func() Status) Status {
 	}
 	j := &job{}
 	r.job, r.parked = j, true
-	tag := c.Tag
+	tag, slots := c.Tag, []chan struct{}{e.jobs}
+	if c.Op == OpDeletePrefix {
+		slots = []chan struct{}{e.prefixes, e.jobs}
+	}
 	// Announced here, while this worker's turn protects the labels that fn refers
 	// to, and not only once the goroutine runs.
 	ep := e.announce()
 	go func() {
-		e.jobs <- struct{}{}
+		for _, s := range slots {
+			s <- struct{}{}
+		}
 		j.status = fn()
-		<-e.jobs
+		for _, s := range slots {
+			<-s
+		}
 		if ep != nil {
 			ep.Close()
 		}

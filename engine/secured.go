@@ -52,6 +52,7 @@ type Secured struct {
 	flushes   flushList
 	evictions evictions
 	jobs      chan struct{} // bounds Background
+	prefixes  chan struct{} // of those, what DeletePrefix may take
 	data      *Data         // nil: nothing is kept; set before the engine is used
 }
 
@@ -65,7 +66,7 @@ func New(cfg Config) *Secured {
 		denyError: cfg.DenyError, noCAS: cfg.NoCAS,
 		clock: cfg.Clock, entries: cfg.AVCEntries,
 		off:  !cfg.Monitor.Enabled(),
-		jobs: make(chan struct{}, 8),
+		jobs: make(chan struct{}, 8), prefixes: make(chan struct{}, 2),
 	}
 	e.most = e.entries
 	if e.entries == 0 {
