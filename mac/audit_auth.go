@@ -1,7 +1,7 @@
 package mac
 
 // AuditLogin records that a client gave a user name and a password and was not
-// let in, why in a word. The name may be any bytes; the password is not part of
+// let in, why in a word without blanks, which would make it hex. The name may be any bytes; the password is not part of
 // the record. It is a USER_AUTH record of the audit subsystem. Like Audit it does
 // not block, and it may be called from any goroutine. Where access control is off
 // nothing is audited; it reports false then.

@@ -41,7 +41,7 @@ func (l *loop) saslAuth(c *conn, r *protocol.Request) outcome {
 	l.logOut(c)
 	c.challenged = false
 	if !strings.EqualFold(string(r.Key), saslPlain) {
-		return l.saslRefuse(c, r, "unknown mechanism")
+		return l.saslRefuse(c, r, "unknown-mechanism")
 	}
 	if len(r.Data) == 0 {
 		c.challenged = true
@@ -72,7 +72,7 @@ func (l *loop) saslMessage(c *conn, r *protocol.Request) outcome {
 	other, rest, ok1 := bytes.Cut(r.Data, []byte{0})
 	user, secret, ok2 := bytes.Cut(rest, []byte{0})
 	if !ok1 || !ok2 || len(user) == 0 || bytes.IndexByte(secret, 0) >= 0 || len(other) > 0 && !bytes.Equal(other, user) {
-		return l.saslRefuse(c, r, "malformed message")
+		return l.saslRefuse(c, r, "malformed-message")
 	}
 	l.attempt(c, user, secret)
 	return done
