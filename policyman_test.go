@@ -109,11 +109,11 @@ func manPages(t *testing.T) map[string]string {
 
 	b.Reset()
 	manHeader(&b, "sememcached", "1", "a memcached with mandatory access control on every item")
-	b.WriteString(".SH SYNOPSIS\n\\fBsememcached\\fR [\\fIoption\\fR]...\n.br\n\\fBsememcached policy\\fR \\fItool\\fR ...\n.SH DESCRIPTION\n")
+	b.WriteString(".SH SYNOPSIS\n\\fBsememcached\\fR [\\fIoption\\fR]...\n.br\n\\fBsememcached policy\\fR | \\fBdata\\fR | \\fBrules\\fR \\fItool\\fR ...\n.br\n\\fBsememcached demo\\fR [\\fIact\\fR]...\n.SH DESCRIPTION\n")
 	b.WriteString("A drop\\-in memcached server that enforces mandatory access control on every item.\nIt takes memcached's options; those that are not memcached's are about access\ncontrol.\n")
 	manFlags(&b, newFlagSet(&options{}, &rawFlags{}))
 	b.WriteString(serverManSections())
-	b.WriteString(".SH SEE ALSO\n.BR sememcached\\-policy (1)\n")
+	b.WriteString(serverManEnd())
 	pages["sememcached.1"] = b.String()
 	return pages
 }

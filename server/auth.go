@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -261,4 +262,12 @@ func (l *loop) finishLogin(c *conn) outcome {
 const usersFile = "MEMCACHED_SASL_PWDB"
 
 // SASLUsersFromEnv is the file of users that the environment names.
-func SASLUsersFromEnv() string { return os.Getenv(usersFile) }
+//
+// It is absolute: a daemon leaves the directory it was started in, and reads the file again.
+func SASLUsersFromEnv() string {
+	file := os.Getenv(usersFile)
+	if abs, err := filepath.Abs(file); err == nil && file != "" {
+		return abs
+	}
+	return file
+}

@@ -142,3 +142,17 @@ func TestUsersThatCannotLogIn(t *testing.T) {
 		t.Errorf("an absent file: %v", err)
 	}
 }
+
+// TestUsersFileIsAbsolute: a daemon reads it again from another directory.
+func TestUsersFileIsAbsolute(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("MEMCACHED_SASL_PWDB", "users")
+	if got := server.SASLUsersFromEnv(); got != filepath.Join(dir, "users") {
+		t.Errorf("expected %s, found %s", filepath.Join(dir, "users"), got)
+	}
+	t.Setenv("MEMCACHED_SASL_PWDB", "")
+	if got := server.SASLUsersFromEnv(); got != "" {
+		t.Errorf("expected none, found %s", got)
+	}
+}
