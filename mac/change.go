@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"strings"
+	"time"
 
 	"sememcached/avc"
 	"sememcached/policy"
@@ -248,7 +249,7 @@ func (m *Monitor) Reload() error {
 	if errors.Is(err, avc.ErrFull) {
 		// Clients that name one context after the other must not be able to keep the
 		// state in force. (Not under changing: a worker may wait for a kernel's state.)
-		m.Collect()
+		m.collectWithin(collectTime)
 		err = m.tryReload()
 	}
 	if err != nil {
@@ -256,6 +257,24 @@ func (m *Monitor) Reload() error {
 		return fmt.Errorf("reload: %w; what was in force stays", err)
 	}
 	return nil
+}
+
+// collectTime is how long a reload waits for a collection, which waits for every worker,
+// and so for the longest work in the background.
+const collectTime = time.Second
+
+// collectWithin returns when a collection has ended, or limit has passed.
+func (m *Monitor) collectWithin(limit time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		m.Collect()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-m.done:
+	case <-time.After(limit):
+	}
 }
 
 func (m *Monitor) tryReload() error {
