@@ -200,6 +200,17 @@ func (o *options) access(r *rawFlags) error {
 	if o.mac.Booleans, err = parseBooleans(r.booleans); err != nil {
 		return err
 	}
+	if mode == mac.Off {
+		var unused []string
+		for _, name := range []string{"policy", "boolean", "permissive", "contexts", "peer-labels", "server-context", "max-labels"} {
+			if r.given(name) {
+				unused = append(unused, "--"+name)
+			}
+		}
+		if len(unused) > 0 {
+			o.warnings = append(o.warnings, "--mac=off leaves nothing to these flags, which are not looked at: "+strings.Join(unused, " "))
+		}
+	}
 	return o.rules(&r.rules, r.given)
 }
 

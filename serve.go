@@ -51,6 +51,9 @@ func serveCommand(args []string, stdout, stderr io.Writer) error {
 // refuse a start, but for what only the kernel knows, such as a port that is in
 // use, is refused here.
 func checkConfig(o *options, stdout io.Writer) error {
+	for _, w := range o.warnings {
+		o.mac.Log.Warn(w)
+	}
 	mon, err := openMonitor(o)
 	if err != nil {
 		return err
