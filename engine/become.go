@@ -17,12 +17,12 @@ func (e *Secured) Become(cl *Client, p *mac.Peer) {
 
 // label makes s, of which it takes over the reference, the client's creation context;
 // 0 is none.
-func (cl *Client) label(sids *avc.SIDs, s avc.SID) {
-	sids.Release(cl.create)
-	sids.Release(cl.chose)
-	cl.create, cl.chose = s, 0
+func (c *Client) label(sids *avc.SIDs, s avc.SID) {
+	sids.Release(c.create)
+	sids.Release(c.chose)
+	c.create, c.chose = s, 0
 	if s != 0 {
-		cl.chose = cl.ssid
-		sids.Retain(cl.chose)
+		c.chose = c.ssid
+		sids.Retain(c.chose)
 	}
 }
