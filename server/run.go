@@ -81,6 +81,9 @@ func (l *loop) step(c *conn) (o outcome, again bool) {
 	n, out, reply := l.parse(c, c.scanned)
 	r := &l.req
 	c.need, c.scanned = 0, 0
+	if out != protocol.Ready && out != protocol.NeedMore && l.srv.verbose.on() {
+		l.srv.verbose.notDispatched(c, out)
+	}
 	switch out {
 	case protocol.Ready:
 		o = l.dispatch(c, r)

@@ -71,6 +71,16 @@ func (v *verbose) closed(c *conn) {
 	}
 }
 
+// notDispatched prints what c's input begins with where the parser has decided what becomes
+// of it: a line that is no command, a value that comes later, or the end.
+func (v *verbose) notDispatched(c *conn, out protocol.Outcome) {
+	if out == protocol.Close && c.dialect == negotiating && maybeTLS(c.input) {
+		v.printf("<%d a TLS handshake, and this port has no TLS\n", c.fd)
+		return
+	}
+	v.command(c, nil)
+}
+
 // command prints the line of the request that c's input begins with. Bytes that
 // could upset a terminal are quoted.
 func (v *verbose) command(c *conn, _ *protocol.Request) {
