@@ -52,7 +52,8 @@ const (
 type users struct {
 	byName map[string][]password
 	ring   []standIn // every name, by digest
-	doubts []string  // lines that let nobody in
+	blanks []string  // lines of -Y that let nobody in
+	cuts   []string  // lines of -S whose passwords are shorter than they look
 	secret loginKey  // keys the choice of a stand-in, and the digests of plain passwords
 }
 
@@ -121,8 +122,11 @@ func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 		if err := u.add(line, sasl); err != nil {
 			return nil, authErrorf("Authfile [%s] has a malformed entry. Should be 'user:password' (line %d: %w)", file, no, err)
 		}
-		if !sasl && strings.Contains(line, " ") {
-			u.doubts = append(u.doubts, fmt.Sprintf("%s:%d", file, no))
+		switch place := fmt.Sprintf("%s:%d", file, no); {
+		case !sasl && strings.Contains(line, " "):
+			u.blanks = append(u.blanks, place)
+		case sasl && strings.Count(line, ":") > 1:
+			u.cuts = append(u.cuts, place)
 		}
 	}
 	if len(u.ring) == 0 {
@@ -132,17 +136,21 @@ func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 	return u, nil
 }
 
-// warn says which lines nobody can log in by.
+// warn says which lines do not let in whom they seem to, as in memcached.
 func (u *users) warn(log *slog.Logger) {
-	if len(u.doubts) == 0 {
-		return
+	for _, d := range []struct {
+		places []string
+		why    string
+	}{
+		{u.blanks, "nobody can log in by these lines of the users' file, as in memcached: a name and a password end at a blank in the text protocol"},
+		{u.cuts, "the passwords in these lines of the users' file end at their ':', as in memcached with -S: what follows is ignored"},
+	} {
+		if n := len(d.places); n > maxPlaces {
+			log.Warn(fmt.Sprintf("%s: %s and %d more", d.why, strings.Join(d.places[:maxPlaces], ", "), n-maxPlaces))
+		} else if n > 0 {
+			log.Warn(d.why + ": " + strings.Join(d.places, ", "))
+		}
 	}
-	places, more := u.doubts, ""
-	if len(places) > maxPlaces {
-		places, more = places[:maxPlaces], fmt.Sprintf(" and %d more", len(places)-maxPlaces)
-	}
-	log.Warn("nobody can log in by these lines of the users' file, as in memcached: a name and a password end at a blank in the text protocol: " +
-		strings.Join(places, ", ") + more)
 }
 
 // authErrorf is an error in memcached's words, which begin with a capital.
