@@ -122,11 +122,11 @@ func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 		if err := u.add(line, sasl); err != nil {
 			return nil, authErrorf("Authfile [%s] has a malformed entry. Should be 'user:password' (line %d: %w)", file, no, err)
 		}
-		switch place := fmt.Sprintf("%s:%d", file, no); {
+		switch {
 		case !sasl && strings.Contains(line, " "):
-			u.blanks = append(u.blanks, place)
+			u.blanks = append(u.blanks, fmt.Sprintf("%s:%d", file, no))
 		case sasl && strings.Count(line, ":") > 1:
-			u.cuts = append(u.cuts, place)
+			u.cuts = append(u.cuts, fmt.Sprintf("%s:%d", file, no))
 		}
 	}
 	if len(u.ring) == 0 {
