@@ -299,8 +299,8 @@ func (s *Store) Reserve(h uint64, spec *Spec) (Item, error) {
 
 // A reservation does a step of Balance for each reserveStep bytes.
 const (
-	reserveStep     = 24 << 10
-	maxReserveSteps = 43
+	reserveStep     = 20 << 10
+	maxReserveSteps = 52
 )
 
 // Release gives back an item from Reserve that was not linked. It locks the shard

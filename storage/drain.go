@@ -370,10 +370,10 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (work int) {
 	}
 	size := hd.size()
 	if s.dead(it, now) == Present {
-		if moved, evicted := owner.rescue(c, ref, now); moved {
+		switch how, evicted := owner.rescue(c, ref, now); {
+		case how == moved:
 			return size/drainBytes + evicted*drainItem
-		}
-		if s.drainer.gentle {
+		case how == later || s.drainer.gentle:
 			return 0
 		}
 	}
@@ -385,9 +385,21 @@ func (s *Store) drainChunk(sh, owner *Shard, ref, now uint32) (work int) {
 	return 0
 }
 
+// rescued says what has become of an item of a page that is emptied.
+type rescued uint8
+
+const (
+	lost  rescued = iota // nobody has room for it
+	later                // it stays for now; the next walk may have room
+	moved
+)
+
 // rescue moves an item out of a page that is emptied, to a free chunk of its
 // class or of the next, or to that of an item that the eviction would take before it; evicted is 1 then.
-func (sh *Shard) rescue(c *class, ref, now uint32) (moved bool, evicted int) {
+//
+// That victim may lie in the page itself, whose items were stored at one time. Then the item waits for the
+// next walk: by then this one has evicted such victims.
+func (sh *Shard) rescue(c *class, ref, now uint32) (how rescued, evicted int) {
 	s := sh.s
 	hd := s.arena.head(ref)
 	to := c.reuse(sh.id, hd.nkey)
@@ -398,21 +410,29 @@ func (sh *Shard) rescue(c *class, ref, now uint32) (moved bool, evicted int) {
 	}
 	if to == 0 {
 		if s.drainer.gentle {
-			return false, 0
+			return lost, 0
 		}
 		if recent(hd) == 0 && hd.state&stateMain == 0 {
-			return false, 0
+			return lost, 0
 		}
 		victim := sh.victim(int(c.id), now)
-		if victim == 0 || s.pageOf(victim) == s.drainer.page || recent(s.arena.head(victim)) > recent(hd) {
-			return false, 0
+		switch {
+		case victim == 0:
+			return lost, 0
+		case s.pageOf(victim) == s.drainer.page:
+			if s.drainer.rounds+1 < drainRounds {
+				return later, 0
+			}
+			return lost, 0
+		case recent(s.arena.head(victim)) > recent(hd):
+			return lost, 0
 		}
 		sh.take(victim, now)
 		c.retag(victim, sh.id, hd.nkey, false) // not refused: no other page is being emptied
 		to, evicted = victim, 1
 	}
 	sh.relocate(ref, to)
-	return true, evicted
+	return moved, evicted
 }
 
 // relocate moves a linked item to another chunk.
