@@ -113,6 +113,7 @@ func render(sh *storage.Shard, c *Call, it storage.Item, dst []byte) []byte {
 		c.Pinned = it
 		tail = n
 	}
+	dst = append(dst, "VALUE "...)
 	if c.Form == FormText {
 		if tail == 0 {
 			return append(dst, text...)

@@ -46,7 +46,7 @@ func (sh *Shard) check(chunks map[uint32]bool, perLabel map[uint32]LabelStats) e
 			err = fmt.Errorf("item %q is in the tree behind %q", it.Key(), last.Key())
 		case hd.state&statePinned != 0 != (sh.pins[ref] != 0):
 			err = fmt.Errorf("item %q: %d pins, pin bit %v", it.Key(), sh.pins[ref], hd.state&statePinned != 0)
-		case fmt.Sprintf("VALUE %s %d %d\r\n%s\r\n", it.Key(), it.Flags(), len(it.Value()), it.Value()) != string(it.Text()):
+		case fmt.Sprintf("%s %d %d\r\n%s\r\n", it.Key(), it.Flags(), len(it.Value()), it.Value()) != string(it.Text()):
 			err = fmt.Errorf("item %q: text is %.60q", it.Key(), it.Text())
 		}
 		chunks[ref] = true

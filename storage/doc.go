@@ -17,12 +17,12 @@
 //	| next | prev | cas | exptime | stored | access | label | instance | nvalue | nkey | shard | form | state | text
 //	+------+------+-----+---------+--------+--------+-------+----------+--------+------+-------+------+-------+------
 //
-//	text: "VALUE " key " " flags " " nvalue "\r\n" value "\r\n"
+//	text: key " " flags " " nvalue "\r\n" value "\r\n"
 //
-// The reply is stored as it goes out, so that a hit of the text protocol is one
-// append, and the other protocols cut key and value from it. Client flags are
+// The reply is stored as it goes out but for the word VALUE, so that a hit of the text protocol is two
+// appends, and the other protocols cut key and value from it. Client flags are
 // not a field: they are read back from the text. Memcached's header is 48 bytes
-// and 8 for the cas; this one is 44 and pays 15 bytes or so for the words of
+// and 8 for the cas; this one is 44 and pays 9 bytes or so for the numbers of
 // the reply, which memcached formats on each get.
 //
 // What a look-up compares and a hit reads stands beside the key, so that it is

@@ -52,7 +52,7 @@ func (it Item) Layout() string {
 	for _, part := range []struct {
 		name string
 		n    int
-	}{{"prefix", len(textPrefix)}, {"key", int(it.head().nkey)}, {"flags and length", int(it.head().form & formSuffix)}, {"value", int(it.head().nvalue)}, {"end", 2}} {
+	}{{"key", int(it.head().nkey)}, {"flags and length", int(it.head().form & formSuffix)}, {"value", int(it.head().nvalue)}, {"end", 2}} {
 		fmt.Fprintf(&b, "%02d-%02d: %-17q # %s\n", at, at+part.n, raw[at:at+part.n], part.name)
 		at += part.n
 	}

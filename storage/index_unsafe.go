@@ -164,7 +164,7 @@ func (sh *Shard) lookup(h uint64, instance uint32, key []byte) uint32 {
 func (sh *Shard) same(ref, instance uint32, key []byte) bool {
 	it := sh.s.arena.item(ref)
 	h := it.head()
-	return int(h.nkey) == len(key) && h.instance == instance && string(it.body(len(textPrefix), len(key))) == string(key)
+	return int(h.nkey) == len(key) && h.instance == instance && string(it.body(0, len(key))) == string(key)
 }
 
 // put adds an item that is not in the index.

@@ -46,9 +46,6 @@ const (
 	stateRecent = stateRecent0 | stateRecent1
 )
 
-// textPrefix begins the text reply of every item.
-const textPrefix = "VALUE "
-
 // Item is a view of one stored item; the zero Item is none. It is valid until
 // its shard is unlocked, or, if pinned, until it is unpinned; under a pin only
 // Key, Value, Text, Instance and Size may be used without the lock.
@@ -64,7 +61,7 @@ func (it Item) body(off, n int) []byte {
 
 // valueOffset is where the value begins, in bytes behind the header.
 func (h *header) valueOffset() int {
-	return len(textPrefix) + int(h.nkey) + int(h.form&formSuffix)
+	return int(h.nkey) + int(h.form&formSuffix)
 }
 
 // size is what the item takes of its chunk.
@@ -103,7 +100,7 @@ func (it Item) LastAccess() uint32 { return it.head().access }
 func (it Item) Flags() uint32 {
 	h := it.head()
 	var v uint32
-	for _, c := range it.body(len(textPrefix)+int(h.nkey)+1, int(h.form&formSuffix)-1) {
+	for _, c := range it.body(int(h.nkey)+1, int(h.form&formSuffix)-1) {
 		if c == ' ' {
 			break
 		}
@@ -115,7 +112,7 @@ func (it Item) Flags() uint32 {
 // Key returns the key, a view of the arena.
 func (it Item) Key() []byte {
 	n := int(it.head().nkey)
-	return it.body(len(textPrefix), n)[:n:n]
+	return it.body(0, n)[:n:n]
 }
 
 // Value returns the value, a view of the arena.
@@ -124,16 +121,12 @@ func (it Item) Value() []byte {
 	return it.body(h.valueOffset(), int(h.nvalue))
 }
 
-// Text returns the whole reply of the text protocol, a view of the arena:
-// "VALUE <key> <flags> <bytes>\r\n<data>\r\n".
+// Text returns what follows "VALUE " in the reply of the text protocol, a view of the arena:
+// "<key> <flags> <bytes>\r\n<data>\r\n".
 func (it Item) Text() []byte {
 	h := it.head()
 	return it.body(0, h.valueOffset()+int(h.nvalue)+2)
 }
-
-// TextHead returns the first line of Text, without its line end: where a gets
-// inserts the cas.
-func (it Item) TextHead() []byte { return it.body(0, it.head().valueOffset()-2) }
 
 // Size returns memcached's size of the item, which its statistics and limits speak of:
 // 48 bytes, 8 for the cas, the key and 1, 4 for client flags other than 0, the value
@@ -144,7 +137,7 @@ func (it Item) Size() int {
 	if h.form&formNoCAS == 0 {
 		n += memcachedCAS
 	}
-	if b := it.body(len(textPrefix)+int(h.nkey)+1, 1); b[0] != '0' {
+	if b := it.body(int(h.nkey)+1, 1); b[0] != '0' {
 		n += 4
 	}
 	return n
@@ -197,7 +190,7 @@ func suffixLen(flags uint32, nvalue int) int {
 
 // physicalSize is what an item takes of its chunk.
 func physicalSize(nkey int, flags uint32, nvalue int) int {
-	return headerSize + len(textPrefix) + nkey + suffixLen(flags, nvalue) + nvalue + 2
+	return headerSize + nkey + suffixLen(flags, nvalue) + nvalue + 2
 }
 
 // putDecimal writes v right before b[end] and returns where it begins.
@@ -231,10 +224,9 @@ func (it Item) format(spec *Spec, noCAS, key bool) {
 	if noCAS {
 		h.form |= formNoCAS
 	}
-	line := it.body(0, len(textPrefix)+nkey+nsuffix)
+	line := it.body(0, nkey+nsuffix)
 	if key {
-		copy(line, textPrefix)
-		copy(line[len(textPrefix):], spec.Key)
+		copy(line, spec.Key)
 	}
 	end := len(line)
 	line[end-1], line[end-2] = '\n', '\r'

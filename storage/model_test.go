@@ -32,7 +32,7 @@ type modelItem struct {
 }
 
 func (m modelItem) text(key string) string {
-	return fmt.Sprintf("VALUE %s %d %d\r\n%s\r\n", key, m.flags, len(m.value), m.value)
+	return fmt.Sprintf("%s %d %d\r\n%s\r\n", key, m.flags, len(m.value), m.value)
 }
 
 type pinnedItem struct {

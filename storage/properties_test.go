@@ -219,7 +219,7 @@ func TestPinsSurviveReplacementAndRemoval(t *testing.T) {
 		}
 	}
 	s.Unpin(it)
-	if want := "VALUE large 0 20000\r\n" + strings.Repeat("a", 20_000) + "\r\n"; string(text) != want {
+	if want := "large 0 20000\r\n" + strings.Repeat("a", 20_000) + "\r\n"; string(text) != want {
 		t.Errorf("the pinned item changed: %.60q", text)
 	}
 	if err := s.Check(1); err != nil {

@@ -75,7 +75,7 @@ func TestSetGetOverwriteDelete(t *testing.T) {
 	check(t, s)
 	for i := range 50_000 {
 		value := fmt.Sprintf("value %d", i)
-		want := fmt.Sprintf("VALUE key:%d %d %d\r\n%s\r\n", i, i, len(value), value)
+		want := fmt.Sprintf("key:%d %d %d\r\n%s\r\n", i, i, len(value), value)
 		if got := get(s, fmt.Sprintf("key:%d", i), 5); got != want {
 			t.Fatalf("key:%d: expected %q, found %q", i, want, got)
 		}

@@ -362,8 +362,9 @@ func testLarge(t *testing.T, e *Env, d *Driver) {
 	// A large hit stays what it was while it is being sent.
 	c := d.Call(engine.OpGet, "k")
 	c.Form = engine.FormText
-	d.Run(func(w *engine.Worker, c *engine.Call) engine.Status {
-		_, st := d.eng.Get(w, c, nil)
+	var head []byte
+	d.Run(func(w *engine.Worker, c *engine.Call) (st engine.Status) {
+		head, st = d.eng.Get(w, c, nil)
 		return st
 	})
 	if c.Pinned.Nil() {
@@ -373,7 +374,7 @@ func testLarge(t *testing.T, e *Env, d *Driver) {
 	d.Upload(engine.OpSet, "k", bytes.Repeat([]byte("y"), 400_000))
 	d.Call(engine.OpDelete, "k")
 	d.Run(d.eng.Delete)
-	if !bytes.HasPrefix(body, []byte("VALUE k 0 400000\r\nxxxx")) || !bytes.HasSuffix(body, []byte("xxxx\r\n")) {
+	if reply := append(head, body...); !bytes.HasPrefix(reply, []byte("VALUE k 0 400000\r\nxxxx")) || !bytes.HasSuffix(body, []byte("xxxx\r\n")) {
 		t.Error("a pinned item changed")
 	}
 	d.eng.Storage().Unpin(pinned)
