@@ -3,7 +3,9 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,6 +52,13 @@ func release(b []byte) error { return unix.Munmap(b) }
 // wantHugePages asks the system to use huge pages for b, where it does so on request: a
 // look-up of a random item then seldom misses the translation cache. Advisory.
 func wantHugePages(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
+
+// neverHuge reports whether the system gives huge pages to nobody
+// (Documentation/admin-guide/mm/transhuge.rst).
+func neverHuge() bool {
+	b, _ := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled") // without the file there are none
+	return !bytes.Contains(b, []byte("[madvise]")) && !bytes.Contains(b, []byte("[always]"))
+}
 
 // populate takes the memory of b from the system before it is touched. Advisory.
 func populate(b []byte) { _ = unix.Madvise(b, unix.MADV_POPULATE_WRITE) }

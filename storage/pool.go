@@ -14,6 +14,7 @@ import (
 type pool struct {
 	a        *arena
 	pageArea int64        // bytes
+	small    bool         // there are no huge pages: nothing is got ready, pages take memory as they are filled
 	excess   atomic.Int64 // bytes by which the limit is exceeded, 0 if it is not
 	waste    atomic.Int32 // len(cooling) + len(coolRuns): memory to give back when no shard is locked
 	scarce   atomic.Bool  // three quarters of the limit are mapped
@@ -121,7 +122,7 @@ func (p *pool) reach() bool {
 // longer than a lock may be held. Who comes before it is ready takes small pages.
 func (p *pool) readyNext() {
 	lo := p.usable
-	if p.readying || p.fresh+1 < lo || int64(lo+hugePages)*pageSize > p.pageArea || p.mapped+pageSize+hugePage > p.limit {
+	if p.small || p.readying || p.fresh+1 < lo || int64(lo+hugePages)*pageSize > p.pageArea || p.mapped+pageSize+hugePage > p.limit {
 		return
 	}
 	p.readying = true

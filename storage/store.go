@@ -84,7 +84,7 @@ func New(cfg Config) (*Store, error) {
 	s.owner = make([]atomic.Uint32, pageArea/pageSize)
 	s.pool = pool{
 		a: s.arena, pageArea: pageArea, limit: cfg.Limit, fresh: 1, usable: 1, committed: pageArea,
-		holes: []extent{{0, uint32(runArea / grain)}},
+		holes: []extent{{0, uint32(runArea / grain)}}, small: neverHuge(),
 	}
 	s.tables = tables{blocks: &s.blocks, free: make(map[uint32][]*table)}
 	s.ghosts = ghosts{blocks: &s.blocks, free: make(map[int][][]byte)}
