@@ -29,7 +29,7 @@ func keepHeapFloor(floor uint64) {
 	percent := 0
 	var next func(*cycle)
 	next = func(*cycle) {
-		if p := gcPercent(liveHeap(), floor); p != percent {
+		if p := gcPercent(liveHeap(), floor, percent); p != percent {
 			percent = p
 			debug.SetGCPercent(p)
 		}
@@ -39,16 +39,21 @@ func keepHeapFloor(floor uint64) {
 }
 
 // gcPercent is the percentage by which a heap of so many live bytes may grow: to
-// floor, and to twice its size at least. It goes in steps, as each change stops
-// the program for a moment. The runtime never collects a heap below smallest at 100 %,
-// and in proportion at others.
-func gcPercent(live, floor uint64) int {
-	const step, smallest = 50, 4 << 20
+// between three quarters of floor and all of it, and to twice its size at least. It stays as it is now
+// while that is so, as each change stops the program once more, which takes a loop's
+// thread a millisecond in a storm. The runtime never collects a heap below smallest
+// at 100 %, and in proportion at others.
+func gcPercent(live, floor uint64, now int) int {
+	const smallest = 4 << 20
 	live = max(live, smallest)
-	if 2*live >= floor {
+	if goal := live + live*uint64(now)/100; now > 100 && floor/4*3 <= goal && goal <= floor {
+		return now
+	}
+	best := floor / 16 * 15
+	if 2*live >= best {
 		return 100
 	}
-	return int((floor-live)*100/live) / step * step
+	return int((best - live) * 100 / live)
 }
 
 // liveHeap is what the last cycle has found in use, in bytes.

@@ -8,17 +8,31 @@ import (
 	"testing"
 )
 
-// TestGCPercent: a heap grows to the floor, or to twice its size.
+// TestGCPercent: a heap grows to the floor, or to twice its size, and a percentage that does that stays.
 func TestGCPercent(t *testing.T) {
 	for _, floor := range []uint64{64 << 20, 128 << 20, 256 << 20} {
 		for live := uint64(0); live < 4*floor; live += 1 << 18 {
-			p := gcPercent(live, floor)
-			goal := max(live+live*uint64(p)/100, 4<<20*uint64(p)/100) // as the runtime computes it
-			if p < 100 || goal > max(floor, 2*live) {
-				t.Fatalf("floor %d, %d live bytes: %d %%, to %d", floor, live, p, goal)
+			for _, now := range []int{0, 100, 300, 1500, 3000, 6000} {
+				p := gcPercent(live, floor, now)
+				goal := max(live+live*uint64(p)/100, 4<<20*uint64(p)/100) // as the runtime computes it
+				if p < 100 || goal > max(floor, 2*live) {
+					t.Fatalf("floor %d, %d live bytes, %d %% now: %d %%, to %d", floor, live, now, p, goal)
+				}
+				if goal < floor*3/4 {
+					t.Fatalf("floor %d, %d live bytes, %d %% now: %d %%, to %d only", floor, live, now, p, goal)
+				}
 			}
-			if goal < floor*3/4 {
-				t.Fatalf("floor %d, %d live bytes: %d %%, to %d only", floor, live, p, goal)
+			if 4*live >= floor {
+				continue
+			}
+			p := gcPercent(live, floor, 0)
+			for _, next := range []uint64{live, live / 20 * 21, live / 10 * 9} {
+				if q := gcPercent(next, floor, p); q != p {
+					t.Fatalf("floor %d: %d %% for %d live bytes, %d %% for %d", floor, p, live, q, next)
+				}
+			}
+			if live > 16<<20 && gcPercent(live/2, floor, p) == p {
+				t.Fatalf("floor %d: still %d %% after half of %d bytes is gone", floor, p, live)
 			}
 		}
 	}
