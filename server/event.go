@@ -165,6 +165,7 @@ const itemStreams = protocol.WatchFetchers | protocol.WatchMutations | protocol.
 
 // trace makes the engine tell of the call what is wanted by somebody.
 func (l *loop) trace(k *engine.Call) {
+	k.Trace = nil // of the key before, if somebody watched then
 	if l.srv.hub.wants(itemStreams) {
 		l.traced = engine.Trace{}
 		k.Trace = &l.traced
