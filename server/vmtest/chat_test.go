@@ -3,7 +3,6 @@
 package vmtest
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,14 +18,15 @@ import (
 
 // TestGuestTranscripts runs the transcripts that the server's own tests run in
 // process, here with processes of the domains that they name: over a UNIX socket,
-// and over TCP with CIPSO labels. Those that name no domain are run in several.
+// and over TCP with CIPSO labels. Those that name no domain are run in several. Those whose clock is set are not
+// run: a server's own goes on whatever the machine's does, see TestGuestClock.
 func TestGuestTranscripts(t *testing.T) {
 	inGuest(t)
 	files, err := filepath.Glob("/chat/*.chat")
 	must(t, err)
 	const tcp = "127.0.0.1:11303"
 	cipso(t, "127.0.0.1")
-	ran := 0
+	ran, timed := 0, 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		must(t, err)
@@ -37,6 +37,10 @@ func TestGuestTranscripts(t *testing.T) {
 		}
 		if uses(chat.Policy, "") {
 			t.Errorf("%s brings a policy; this test has no way to load it", file)
+			continue
+		}
+		if uses(chat.At, "") {
+			timed++
 			continue
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".chat")
@@ -63,17 +67,44 @@ func TestGuestTranscripts(t *testing.T) {
 			ran++
 		}
 	}
-	t.Logf("%d transcripts, %d runs", len(files), ran)
-	if len(files) < 13 || ran < 2*len(files) {
+	t.Logf("%d transcripts, %d of them with a clock, %d runs", len(files), timed, ran)
+	if len(files) < 13 || timed > 3 || ran < 2*(len(files)-timed) {
 		t.Error("too few")
 	}
+}
+
+// TestGuestClock sets the machine's clock forward and back: nothing expires by that.
+func TestGuestClock(t *testing.T) {
+	inGuest(t)
+	script, err := chat.Parse("clock", `> set a 0 100 1
+> x
+< STORED
+at 1h
+> get a
+< VALUE a 0 1
+< x
+< END
+at -48h
+> get a
+< VALUE a 0 1
+< x
+< END
+> touch a 1000
+< TOUCHED
+at 47h
+> get a
+< VALUE a 0 1
+< x
+< END
+`)
+	must(t, err)
+	transcript(t, script, domain("kv_plain_t", "s0"), nil, func(as string) (net.Conn, error) { return dialAs(as, "unix", socketPath) })
 }
 
 // transcript runs one against a server of its own.
 func transcript(t *testing.T, script *chat.Script, otherwise string, args []string, connect func(as string) (net.Conn, error)) {
 	must(t, os.WriteFile("/run/contexts", []byte("kv_item session:* system_u:object_r:kv_session_t\n"), 0o600))
 	s := startServer(t, append([]string{"--contexts", "/run/contexts", "--audit-log", auditLog}, args...)...)
-	clock := newClock(t)
 	r := &chat.Runner{
 		Timeout: patience,
 		Audit:   s.nextAudit,
@@ -84,15 +115,13 @@ func transcript(t *testing.T, script *chat.Script, otherwise string, args []stri
 			return connect(as)
 		},
 		At: func(when string) error {
-			d, err := time.ParseDuration(strings.TrimPrefix(when, "+"))
+			d, err := time.ParseDuration(when)
 			if err != nil {
 				return err
 			}
-			return clock.step(d)
+			at := unix.NsecToTimespec(time.Now().Add(d).UnixNano())
+			return unix.ClockSettime(unix.CLOCK_REALTIME, &at)
 		},
-	}
-	if slices.ContainsFunc(script.Steps, func(s chat.Step) bool { return s.Op == chat.At }) {
-		must(t, clock.hold())
 	}
 	if err := r.Run(script); err != nil {
 		t.Error(err)
@@ -105,58 +134,4 @@ func transcript(t *testing.T, script *chat.Script, otherwise string, args []stri
 			t.Errorf("a record that the transcript does not expect: %s", line)
 		}
 	}
-}
-
-// clock is the machine's, held still in the middle of a second, so that a
-// transcript's seconds are the server's however long its steps take.
-type clock struct {
-	at   chan time.Duration
-	done chan struct{}
-	held bool
-}
-
-func newClock(t *testing.T) *clock {
-	c := &clock{at: make(chan time.Duration), done: make(chan struct{})}
-	t.Cleanup(func() { close(c.done) })
-	return c
-}
-
-// hold stops the clock.
-func (c *clock) hold() error {
-	now := time.Unix(time.Now().Unix()+1, 100_000_000)
-	if err := setClock(now); err != nil {
-		return err
-	}
-	c.held = true
-	go func() {
-		for {
-			select {
-			case <-c.done:
-				return
-			case d := <-c.at:
-				now = now.Add(d)
-			case <-time.After(50 * time.Millisecond):
-			}
-			_ = setClock(now)
-		}
-	}()
-	return nil
-}
-
-// step sets the clock forward. When it returns, it is.
-func (c *clock) step(d time.Duration) error {
-	if !c.held {
-		return fmt.Errorf("the clock is not held")
-	}
-	before := time.Now()
-	c.at <- d
-	for time.Now().Unix()-before.Unix() < int64(d/time.Second) {
-		time.Sleep(time.Millisecond)
-	}
-	return nil
-}
-
-func setClock(at time.Time) error {
-	ts := unix.NsecToTimespec(at.UnixNano())
-	return unix.ClockSettime(unix.CLOCK_REALTIME, &ts)
 }
