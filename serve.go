@@ -150,6 +150,7 @@ func serve(o *options) (err error) {
 		}
 	}()
 
+	o.server.PreferLoops = o.server.TLS.Enabled
 	srv, err := server.New(eng, mon, &o.server, log)
 	if refused := refusedTLS(err); refused != err {
 		return refused

@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sememcached/mac"
 )
 
@@ -47,7 +45,6 @@ type authService struct {
 const (
 	verifiers   = 2
 	loginQueue  = 1024
-	verifyNice  = 5
 	maxUserName = 255
 )
 
@@ -124,6 +121,14 @@ func (s *Server) NewUsers() (adopt func(), err error) {
 	}, nil
 }
 
+// threads is how many start starts.
+func (a *authService) threads() int {
+	if a == nil {
+		return 0
+	}
+	return verifiers
+}
+
 // start starts the verifiers.
 func (a *authService) start() {
 	if a == nil {
@@ -148,7 +153,7 @@ func (a *authService) stop() {
 // ends with it.
 func (a *authService) verify() {
 	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), verifyNice) // without it loops wait a little more
+	a.srv.roster.enterNicer(ordinaryNice, patientSlice)
 	for g := range a.queue {
 		if a.ended.Load() {
 			continue

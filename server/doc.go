@@ -68,6 +68,11 @@
 // pointer; a refresh publishes a new one and then has the connections closed whose
 // clients it does not trust.
 //
+// What handshakes leave behind is collected by threads that Go starts. With
+// Settings.PreferLoops they too are behind the loops, though not as far as handshakes
+// (priority_linux.go), and loops wait in ordinary system calls while there are handshakes,
+// since the collector need not stop what is in one.
+//
 // # UDP
 //
 // A UDP socket belongs to one loop. Every datagram becomes a connection that

@@ -161,3 +161,6 @@ func (s *Server) AccessLogTo(w io.Writer) {
 	s.access.poke <- struct{}{}
 	s.access.poke <- struct{}{} // the first has been received
 }
+
+// HandshakesUnderway is how many handshakes have begun and not ended.
+func (s *Server) HandshakesUnderway() int64 { return s.tls.underway.Load() }

@@ -174,6 +174,7 @@ func (l *loop) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	nameThread(loopThread)
+	l.srv.roster.enterLoop(l.srv.set.PreferLoops)
 	quiet := false
 	for {
 		n := l.wait(quiet)
@@ -218,7 +219,10 @@ func releaseAll(ls []*loop) {
 }
 
 // wait waits for events: not at all while connections are ready, at first with
-// the P in hand, and as an ordinary system call when that brought nothing.
+// the P in hand, and as an ordinary system call when that brought nothing, or while
+// there are handshakes, whose garbage is collected: a goroutine in a system call need
+// not be stopped for that, and one that is stopped waits for another thread to give it a
+// P again. It costs each turn a tenth of a microsecond.
 func (l *loop) wait(quiet bool) int {
 	for {
 		var n int
@@ -230,6 +234,8 @@ func (l *loop) wait(quiet bool) int {
 			n, e = epollWaitBlocking(l.ep, l.events, int(drainTick/time.Millisecond))
 		case quiet:
 			n, e = epollWaitBlocking(l.ep, l.events, l.patience())
+		case l.srv.tls != nil && l.srv.tls.underway.Load() > 0:
+			n, e = epollWaitBlocking(l.ep, l.events, rawWait)
 		default:
 			n, e = epollWaitRaw(l.ep, l.events, rawWait)
 		}

@@ -65,6 +65,7 @@ type Server struct {
 	// +checklocks:mu
 	base    loopCounters  // what "stats reset" subtracts
 	stopped chan struct{} // closed by the first Shutdown
+	roster  roster
 	// asked is who gave the shutdown command, if anybody did: a loop leaves it, Serve
 	// logs it.
 	asked atomic.Pointer[string]
@@ -201,10 +202,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	defer s.crawler.Close()
 
-	procs := s.set.Threads + 2
+	handshakers := 0
 	if s.tls != nil {
-		procs += handshakersFor(runtime.NumCPU())
+		handshakers = handshakersFor(runtime.NumCPU())
 	}
+	procs := s.set.Threads + 2 + handshakers
 	if runtime.GOMAXPROCS(0) < procs {
 		runtime.GOMAXPROCS(procs)
 	}
@@ -233,8 +235,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		return fmt.Errorf("server: acceptor: %w", err)
 	}
 	stopHandshakes := func() {}
+	s.roster.open(len(loops) + handshakers + s.auth.threads())
 	if s.tls != nil {
-		if acc.hands, stopHandshakes, err = s.startHandshakers(loops); err != nil {
+		if acc.hands, stopHandshakes, err = s.startHandshakers(handshakers, loops); err != nil {
 			releaseAll(loops)
 			closeAll(ls)
 			return fmt.Errorf("server: TLS: %w", err)
@@ -256,6 +259,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	var group sync.WaitGroup
 	for _, l := range loops {
 		group.Go(l.serve)
+	}
+	if s.set.PreferLoops {
+		s.roster.preferLoops()
 	}
 	accepting := make(chan struct{})
 	go func() {

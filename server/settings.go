@@ -69,6 +69,10 @@ type Settings struct {
 	// binary and ascii.
 	AuthFile string
 
+	// PreferLoops puts all threads of the process that are not loops behind the loops, for
+	// as long as the process lives: for one that is a server with TLS and nothing else.
+	PreferLoops bool
+
 	// PrefixDelimiter (-D) ends the prefixes that "stats detail" counts by, and turns
 	// that on; 0 is ':', and off.
 	PrefixDelimiter byte

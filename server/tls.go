@@ -86,6 +86,7 @@ type tlsService struct {
 	clock    atomic.Pointer[func() time.Time]
 	current  atomic.Pointer[tlsState] // what new handshakes use
 
+	underway        atomic.Int64 // handshakes; see loop.wait
 	handshakeErrors atomic.Uint64
 	protoErrors     atomic.Uint64
 	newSessions     atomic.Uint64

@@ -52,13 +52,6 @@ type handshake struct {
 	ended    bool
 }
 
-// Priority of the handshakers, beside that of the process. The slice is longer than
-// any that the scheduler gives by itself (0.7 to 3 ms, by the number of processors).
-const (
-	handshakeNice  = 15
-	handshakeSlice = 3 * time.Millisecond
-)
-
 // handshakersFor is how many handshakers a machine with n processors gets.
 func handshakersFor(n int) int { return max(1, min(4, n/2)) }
 
@@ -128,7 +121,9 @@ func (h *handshaker) serve() {
 	runtime.LockOSThread()
 	defer h.release()
 	nameThread(handshakeThread)
-	yieldToLoops()
+	// SCHED_IDLE would be too much: on a busy machine there would be no handshakes at
+	// all, and a thread that is never run holds up the garbage collector.
+	h.srv.roster.enterNicer(handshakeNice, patientSlice)
 	for {
 		n, e := epollWaitBlocking(h.ep, h.events, h.patience())
 		if e != 0 && e != unix.EINTR {
@@ -149,22 +144,6 @@ func (h *handshaker) serve() {
 		}
 		h.expire()
 	}
-}
-
-// yieldToLoops lowers the calling thread's priority. Being nice leaves it a
-// thirtieth of a processor that others want; the long slice makes the scheduler of Linux 6.12
-// and later take the processor from it as soon as a loop wakes, whose slice is
-// shorter (sched_setattr(2), sched_runtime; older kernels ignore it). SCHED_IDLE
-// would be too much: on a busy machine there would be no handshakes at all, and a
-// thread that is never run holds up the garbage collector.
-func yieldToLoops() {
-	nice := handshakeNice
-	if now, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
-		nice = min(20-now+handshakeNice, 19) // the kernel's answer is 20 - nice
-	}
-	// To be nicer is refused to nobody but by a seccomp filter, and then it is worse
-	// for others and still right.
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Nice: int32(nice), Runtime: uint64(handshakeSlice)}, 0)
 }
 
 // giveWay lets a loop run that wants to. The scheduler does not always see to it: a
@@ -249,6 +228,7 @@ func (h *handshaker) begin(n newcomer) {
 		return
 	}
 	h.all[hs.number] = hs
+	h.srv.tls.underway.Add(1)
 	h.queue = append(h.queue, hs)
 	h.goOn(hs)
 }
@@ -288,6 +268,7 @@ func (hs *handshake) release() { *hs = handshake{ended: true} }
 func (h *handshaker) forget(hs *handshake) {
 	hs.ended = true
 	delete(h.all, hs.number)
+	h.srv.tls.underway.Add(-1)
 	ev := unix.EpollEvent{}
 	_ = unix.EpollCtl(h.ep, unix.EPOLL_CTL_DEL, hs.fd, &ev) // fails only for one that is not there
 }
@@ -326,11 +307,11 @@ func (h *handshaker) stopAll() {
 	}
 }
 
-// startHandshakers starts the threads for handshakes. stop ends them, with all
+// startHandshakers starts n threads for handshakes. stop ends them, with all
 // handshakes under way, and waits for that.
-func (s *Server) startHandshakers(loops []*loop) (all []*handshaker, stop func(), err error) {
+func (s *Server) startHandshakers(n int, loops []*loop) (all []*handshaker, stop func(), err error) {
 	var group sync.WaitGroup
-	for range handshakersFor(runtime.NumCPU()) {
+	for range n {
 		h, err := newHandshaker(s, loops)
 		if err != nil {
 			for _, h := range all {

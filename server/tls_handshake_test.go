@@ -1,0 +1,45 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"net"
+	"testing"
+	"time"
+)
+
+// TestTLSHandshakesUnderway: a handshake counts from its beginning to its end, however it
+// ends.
+func TestTLSHandshakesUnderway(t *testing.T) {
+	r := startTLS(t, plan{}, nil)
+	expect := func(n int64) {
+		t.Helper()
+		until(t, "the handshakes under way are those expected", func() bool { return r.srv.HandshakesUnderway() == n })
+	}
+	var silent []net.Conn
+	for range 3 {
+		c, err := net.Dial(r.addr.Network(), r.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		silent = append(silent, c)
+	}
+	expect(3)
+	r.secure(r.config(nil))
+	r.secure(r.config(nil)).Close()
+	expect(3)
+	if _, err := silent[0].Write([]byte("get a\r\n")); err != nil { // no TLS
+		t.Fatal(err)
+	}
+	silent[1].Close()
+	expect(1)
+	old := r.config(nil)
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	if _, err := r.connect(old); err == nil {
+		t.Error("a version that is refused was accepted")
+	}
+	expect(1)
+	_ = silent[2].SetDeadline(time.Now().Add(patience))
+	r.srv.Shutdown(false)
+	expect(0)
+}
