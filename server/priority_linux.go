@@ -93,6 +93,7 @@ func (r *roster) set(tid, nicer int, slice time.Duration, flags uint64) {
 func (r *roster) preferLoops() {
 	r.missing.Wait()
 	const passes = 8 // a thread that another has started in between is in the next
+	done := map[int]bool{}
 	for range passes {
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -101,15 +102,11 @@ func (r *roster) preferLoops() {
 		again := false
 		for _, t := range tasks {
 			tid, err := strconv.Atoi(t.Name())
-			if err != nil || r.has(tid) {
-				continue
-			}
-			now, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
-			if err != nil || 20-now >= min(r.nice+ordinaryNice, 19) {
+			if err != nil || done[tid] || r.has(tid) {
 				continue
 			}
 			r.set(tid, ordinaryNice, patientSlice, 0)
-			again = true
+			done[tid], again = true, true
 		}
 		if !again {
 			return
