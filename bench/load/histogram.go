@@ -73,3 +73,16 @@ func (h *Histogram) Max() time.Duration { return time.Duration(h.max) }
 
 // Count is the number of durations counted.
 func (h *Histogram) Count() uint64 { return h.n }
+
+// Above is the part (0 to 1) of those counted that took longer than d, to the width of
+// d's bucket; 0 if there are none.
+func (h *Histogram) Above(d time.Duration) float64 {
+	if h.n == 0 {
+		return 0
+	}
+	var n uint64
+	for _, c := range h.counts[bucket(int64(d))+1:] {
+		n += c
+	}
+	return float64(n) / float64(h.n)
+}

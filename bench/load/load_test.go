@@ -43,6 +43,17 @@ func TestHistogramQuantile(t *testing.T) {
 			t.Errorf("quantile %g: expected about %v, found %v", c.q, c.want, got)
 		}
 	}
+	for _, c := range []struct {
+		d    time.Duration
+		want float64
+	}{{0, 1}, {500 * time.Microsecond, 0.75}, {time.Millisecond, 0.5}, {5 * time.Millisecond, 0}, {time.Hour, 0}} {
+		if got := h.Above(c.d); math.Abs(got-c.want) > 0.01 {
+			t.Errorf("above %v: expected about %g, found %g", c.d, c.want, got)
+		}
+	}
+	if got := new(Histogram).Above(0); got != 0 {
+		t.Errorf("of nothing %g are above 0", got)
+	}
 	if h.Max() != 5e6 || h.Count() != 2000 {
 		t.Errorf("expected a maximum of 5ms of 2000, found %v of %d", h.Max(), h.Count())
 	}
