@@ -20,9 +20,10 @@ import (
 
 // thread is what the scheduler knows of one.
 type thread struct {
-	name  string
-	nice  int
-	slice time.Duration // 0: this kernel does not tell
+	name   string
+	policy uint32
+	nice   int
+	slice  time.Duration // 0: this kernel does not tell
 }
 
 // threadsOf are those of a process, whichever there are at the moment.
@@ -34,7 +35,7 @@ func threadsOf(t *testing.T, pid int) (all []thread) {
 	}
 	for _, task := range tasks {
 		name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "task", task.Name(), "comm"))
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // it has ended
 		}
 		if err != nil {
@@ -51,13 +52,13 @@ func threadsOf(t *testing.T, pid int) (all []thread) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, thread{strings.TrimSpace(string(name)), int(attr.Nice), time.Duration(attr.Runtime)})
+		all = append(all, thread{strings.TrimSpace(string(name)), attr.Policy, int(attr.Nice), time.Duration(attr.Runtime)})
 	}
 	return all
 }
 
 // TestThreadPriorities: with TLS everything goes behind the loops, whatever the priority of
-// the process is; without it all threads are alike, but for those that look at passwords.
+// the process is; without it all threads are alike.
 func TestThreadPriorities(t *testing.T) {
 	bin, err := buildOnce()
 	if err != nil {
@@ -89,6 +90,7 @@ func TestThreadPriorities(t *testing.T) {
 	for _, c := range []struct {
 		name               string
 		args               []string
+		batch              bool // SCHED_BATCH
 		nice               int
 		tls                bool
 		loops, rest, hands int // nicer than the test
@@ -97,6 +99,7 @@ func TestThreadPriorities(t *testing.T) {
 		{name: "TLS", args: secure, tls: true, loops: 0, rest: 5, hands: 15},
 		{name: "TLS, nice 3", args: secure, nice: 3, tls: true, loops: 3, rest: 8, hands: 18},
 		{name: "TLS, nice 17", args: secure, nice: 17, tls: true, loops: 17, rest: 19, hands: 19},
+		{name: "TLS, batch", args: secure, batch: true, tls: true, loops: 0, rest: 5, hands: 15},
 		{name: "TLS and passwords", args: append([]string{"-Y", users}, secure...), tls: true, loops: 0, rest: 5, hands: 15},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -106,7 +109,11 @@ func TestThreadPriorities(t *testing.T) {
 				t.Fatal(err)
 			}
 			own := 20 - now // the system call's answer is 20 - nice
-			p := launch(t, exec.Command("nice", append([]string{"-n", strconv.Itoa(c.nice), bin, "-u", whoami(t), "-t", "3", "--mac", "off"}, c.args...)...))
+			policy, chrt := uint32(unix.SCHED_NORMAL), "--other"
+			if c.batch {
+				policy, chrt = unix.SCHED_BATCH, "--batch"
+			}
+			p := launch(t, exec.Command("nice", append([]string{"-n", strconv.Itoa(c.nice), "chrt", chrt, "0", bin, "-u", whoami(t), "-t", "3", "--mac", "off"}, c.args...)...))
 			right := func() (wrong string) {
 				loops, hands := 0, 0
 				for _, th := range threadsOf(t, p.cmd.Process.Pid) {
@@ -119,8 +126,8 @@ func TestThreadPriorities(t *testing.T) {
 						hands++
 						want = c.hands
 					}
-					if want = min(own+want, 19); th.nice != want || c.tls && slices && th.slice != slice {
-						wrong += fmt.Sprintf("\n%+v, expected nice %d", th, want)
+					if want = min(own+want, 19); th.nice != want || th.policy != policy || c.tls && slices && th.slice != slice {
+						wrong += fmt.Sprintf("\n%+v, expected policy %d, nice %d", th, policy, want)
 					}
 				}
 				if loops != 3 || c.tls != (hands > 0) {
@@ -136,7 +143,7 @@ func TestThreadPriorities(t *testing.T) {
 			if !c.tls {
 				return
 			}
-			for range 20 { // threads that come later are like those that start them
+			for range 20 { // with all that a storm needs
 				conn, err := tls.Dial("tcp", p.addr, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
 				if err != nil {
 					t.Fatal(err)

@@ -14,8 +14,9 @@
 // to its thread, with an epoll set of its own; a connection belongs to one loop
 // for its whole life, so that nothing of a connection needs a lock. The loop
 // blocks in epoll_wait by a raw system call that keeps the goroutine's P for up
-// to 5 ms; only then does it go through the scheduler. GOMAXPROCS must therefore
-// exceed the number of loops: Serve raises it to the loops and two more.
+// to 5 ms; only then does it go through the scheduler (while there are TLS handshakes, at
+// once). GOMAXPROCS must therefore exceed the number of loops: Serve raises it to the
+// loops, the handshakers and two more.
 //
 // # A turn
 //

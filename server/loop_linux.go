@@ -171,8 +171,7 @@ func (l *loop) halt(how int) {
 
 // serve runs the loop until it is halted.
 func (l *loop) serve() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // for good: the thread, whose slice is its own, ends with the goroutine
 	nameThread(loopThread)
 	l.srv.roster.enterLoop(l.srv.set.PreferLoops)
 	quiet := false

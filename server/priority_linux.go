@@ -13,14 +13,15 @@ import (
 // process the threads are that are not loops. A step of nice is a fifth of the weight, so
 // that beside a loop that is never idle another thread has a quarter of a processor and
 // one for handshakes a thirtieth. Loops keep the priority that the process was given: to have more
-// takes a privilege, to be nicer takes none, and none gives it back.
+// takes a privilege; to be nicer takes none, but without one it is for good.
 const (
 	ordinaryNice  = 5 // verifiers; with Settings.PreferLoops all that Go starts
 	handshakeNice = 15
 )
 
 // Slices, which are hints to the scheduler (sched_setattr(2), sched_runtime). Linux since
-// 6.12 takes the processor from a thread as soon as one with a shorter slice wakes;
+// 6.12 takes the processor from a thread as soon as one with a shorter slice wakes that has
+// not had more than its share;
 // otherwise that one waits until the end of the slice, which is seen at a tick only,
 // up to 4 ms later: a hundred requests. Older kernels ignore them. By itself the scheduler gives 0.7 to 3 ms,
 // by the number of processors; 0.1 ms is the shortest there is.
@@ -51,14 +52,14 @@ func (r *roster) open(n int) {
 // enterLoop is for a loop's thread, which keeps its priority and its policy.
 func (r *roster) enterLoop(preferred bool) {
 	if preferred {
-		r.set(0, 0, loopSlice, unix.SCHED_FLAG_KEEP_POLICY)
+		r.set(0, 0, loopSlice, false)
 	}
 	r.enter()
 }
 
 // enterNicer is for another thread that lives as long as the server does.
 func (r *roster) enterNicer(nicer int, slice time.Duration) {
-	r.set(0, nicer, slice, 0)
+	r.set(0, nicer, slice, true)
 	r.enter()
 }
 
@@ -71,16 +72,21 @@ func (r *roster) enter() {
 }
 
 // set gives thread tid, or the calling one if that is 0, a priority beside the process's and
-// a slice. Without a flag the thread is an ordinary one afterwards, even if
-// the process is a realtime one. What is refused, by a seccomp filter or since the
-// process is at SCHED_IDLE, is worse for the loops and still right.
-func (r *roster) set(tid, nicer int, slice time.Duration, flags uint64) {
-	_ = unix.SchedSetAttr(tid, &unix.SchedAttr{
+// a slice. The policy stays: a process of SCHED_BATCH or SCHED_IDLE shall be one as a whole.
+// Only realtime has no nice: there a thread that is not a loop's becomes an ordinary one, if
+// orElse allows it, so that it is behind. What is refused, by a seccomp filter say, is
+// worse for the loops and still right.
+func (r *roster) set(tid, nicer int, slice time.Duration, orElse bool) {
+	attr := unix.SchedAttr{
 		Size:    unix.SizeofSchedAttr,
-		Flags:   flags,
+		Flags:   unix.SCHED_FLAG_KEEP_POLICY, // Linux 5.3
 		Nice:    int32(min(r.nice+nicer, 19)),
 		Runtime: uint64(slice),
-	}, 0)
+	}
+	if err := unix.SchedSetAttr(tid, &attr, 0); err == unix.EINVAL && orElse {
+		attr.Flags = 0
+		_ = unix.SchedSetAttr(tid, &attr, 0)
+	}
 }
 
 // preferLoops waits for all who are to enter and puts every other thread of the process
@@ -105,7 +111,7 @@ func (r *roster) preferLoops() {
 			if err != nil || done[tid] || r.has(tid) {
 				continue
 			}
-			r.set(tid, ordinaryNice, patientSlice, 0)
+			r.set(tid, ordinaryNice, patientSlice, true)
 			done[tid], again = true, true
 		}
 		if !again {

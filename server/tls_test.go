@@ -348,6 +348,7 @@ func TestTLSHandshakeTime(t *testing.T) {
 		n, err := strconv.Atoi(asker.stat("", "ssl_handshake_errors"))
 		return err == nil && n >= 1
 	})
+	until(t, "none is under way", func() bool { return r.srv.HandshakesUnderway() == 0 })
 }
 
 // TestTLSShutdown: a server that stops says so to its clients, and forgets those
