@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"sememcached/internal/testca"
 )
 
 // What flags do, seen from outside of the process, and beside memcached where it does
@@ -468,14 +466,7 @@ func TestWatchdogOfAnother(t *testing.T) {
 // TestMaxConnsTLS: who is turned away at a TLS port is told so before any handshake, in
 // plain text, as by memcached.
 func TestMaxConnsTLS(t *testing.T) {
-	ca, err := testca.New("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, key, _, err := ca.WriteServer(t.TempDir(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, _, chain, key := writeServer(t)
 	eachServer(t, []string{"-c", "40", "-Z", "-o", "ssl_chain_cert=" + chain + ",ssl_key=" + key}, func(t *testing.T, p *process) {
 		var full error
 		n := 0

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"sememcached/internal/testca"
 )
 
 // thread is what the scheduler knows of one.
@@ -64,15 +62,7 @@ func TestThreadPriorities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := testca.New("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	chain, key, _, err := ca.WriteServer(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, dir, chain, key := writeServer(t)
 	users := filepath.Join(dir, "users")
 	if err := os.WriteFile(users, []byte("alice:secret\n"), 0o600); err != nil {
 		t.Fatal(err)

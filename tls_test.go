@@ -40,6 +40,20 @@ func startTLSServer(t testing.TB, cfg testConfig, verify int) *tlsServer {
 	return s
 }
 
+// writeServer makes an authority and, in a directory, a server's certificate and key.
+func writeServer(t testing.TB) (ca *testca.CA, dir, chain, key string) {
+	t.Helper()
+	ca, err := testca.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if chain, key, _, err = ca.WriteServer(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	return ca, dir, chain, key
+}
+
 // config is a client's; of, if not nil, issues it a certificate.
 func (s *tlsServer) config(of *testca.CA, leaf testca.Leaf) *tls.Config {
 	s.t.Helper()
@@ -340,15 +354,7 @@ func tlsScript(t *testing.T, name, interpreter string) {
 
 // TestTLSSignal: SIGHUP makes a server use new certificates.
 func TestTLSSignal(t *testing.T) {
-	ca, err := testca.New("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	chain, key, _, err := ca.WriteServer(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, dir, chain, key := writeServer(t)
 	p := startProcess(t, "-u", whoami(t), "--mac", "policy", "-Z", "-o", fmt.Sprintf("ssl_chain_cert=%s,ssl_key=%s", chain, key))
 	serial := func() string {
 		t.Helper()

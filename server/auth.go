@@ -153,7 +153,7 @@ func (a *authService) stop() {
 // ends with it.
 func (a *authService) verify() {
 	runtime.LockOSThread()
-	a.srv.roster.enterNicer(ordinaryNice, patientSlice)
+	a.srv.roster.enterNicer(ordinaryNice)
 	for g := range a.queue {
 		if a.ended.Load() {
 			continue

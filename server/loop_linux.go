@@ -221,7 +221,7 @@ func releaseAll(ls []*loop) {
 // the P in hand, and as an ordinary system call when that brought nothing, or while
 // there are handshakes, whose garbage is collected: a goroutine in a system call need
 // not be stopped for that, and one that is stopped waits for another thread to give it a
-// P again. It costs each turn a tenth of a microsecond.
+// P again. It costs each turn 0.2 to 0.5 us.
 func (l *loop) wait(quiet bool) int {
 	for {
 		var n int

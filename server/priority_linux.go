@@ -12,8 +12,8 @@ import (
 // Who goes before whom where threads want the same processor: how much nicer than the
 // process the threads are that are not loops. A step of nice is a fifth of the weight, so
 // that beside a loop that is never idle another thread has a quarter of a processor and
-// one for handshakes a thirtieth. Loops keep the priority that the process was given: to have more
-// takes a privilege; to be nicer takes none, but without one it is for good.
+// one for handshakes a thirtieth. Loops keep the priority that the process was given: to
+// have more takes a privilege; to be nicer takes none, but without one it is for good.
 const (
 	ordinaryNice  = 5 // verifiers; with Settings.PreferLoops all that Go starts
 	handshakeNice = 15
@@ -21,10 +21,10 @@ const (
 
 // Slices, which are hints to the scheduler (sched_setattr(2), sched_runtime). Linux since
 // 6.12 takes the processor from a thread as soon as one with a shorter slice wakes that has
-// not had more than its share;
-// otherwise that one waits until the end of the slice, which is seen at a tick only,
-// up to 4 ms later: a hundred requests. Older kernels ignore them. By itself the scheduler gives 0.7 to 3 ms,
-// by the number of processors; 0.1 ms is the shortest there is.
+// not had more than its share; otherwise that one waits until the end of the slice, which
+// is seen at a tick only, up to 4 ms later: a hundred requests. Older kernels ignore them.
+// By itself the scheduler gives 0.7 to 3 ms, by the number of processors; 0.1 ms is the
+// shortest there is.
 const (
 	loopSlice    = 100 * time.Microsecond
 	patientSlice = 3 * time.Millisecond
@@ -52,14 +52,14 @@ func (r *roster) open(n int) {
 // enterLoop is for a loop's thread, which keeps its priority and its policy.
 func (r *roster) enterLoop(preferred bool) {
 	if preferred {
-		r.set(0, 0, loopSlice, false)
+		_ = setAttr(0, unix.SCHED_FLAG_KEEP_POLICY, r.nice, loopSlice)
 	}
 	r.enter()
 }
 
 // enterNicer is for another thread that lives as long as the server does.
-func (r *roster) enterNicer(nicer int, slice time.Duration) {
-	r.set(0, nicer, slice, true)
+func (r *roster) enterNicer(nicer int) {
+	r.putBehind(0, nicer)
 	r.enter()
 }
 
@@ -71,22 +71,26 @@ func (r *roster) enter() {
 	r.missing.Done()
 }
 
-// set gives thread tid, or the calling one if that is 0, a priority beside the process's and
-// a slice. The policy stays: a process of SCHED_BATCH or SCHED_IDLE shall be one as a whole.
-// Only realtime has no nice: there a thread that is not a loop's becomes an ordinary one, if
-// orElse allows it, so that it is behind. What is refused, by a seccomp filter say, is
-// worse for the loops and still right.
-func (r *roster) set(tid, nicer int, slice time.Duration, orElse bool) {
-	attr := unix.SchedAttr{
+// putBehind makes thread tid, or the calling one if that is 0, so much nicer than the
+// process. The policy stays: a process of SCHED_BATCH or SCHED_IDLE shall be one as a whole.
+// Only realtime knows no nice (EINVAL), and there the thread becomes an ordinary one. What
+// is refused, by a seccomp filter say, is worse for the loops and still right.
+func (r *roster) putBehind(tid, nicer int) {
+	nice := min(r.nice+nicer, 19)
+	if setAttr(tid, unix.SCHED_FLAG_KEEP_POLICY, nice, patientSlice) == unix.EINVAL {
+		_ = setAttr(tid, 0, nice, patientSlice)
+	}
+}
+
+// setAttr is sched_setattr(2) for SCHED_OTHER, or for what the thread has with the flag
+// SCHED_FLAG_KEEP_POLICY (Linux 5.3).
+func setAttr(tid int, flags uint64, nice int, slice time.Duration) error {
+	return unix.SchedSetAttr(tid, &unix.SchedAttr{
 		Size:    unix.SizeofSchedAttr,
-		Flags:   unix.SCHED_FLAG_KEEP_POLICY, // Linux 5.3
-		Nice:    int32(min(r.nice+nicer, 19)),
+		Flags:   flags,
+		Nice:    int32(nice),
 		Runtime: uint64(slice),
-	}
-	if err := unix.SchedSetAttr(tid, &attr, 0); err == unix.EINVAL && orElse {
-		attr.Flags = 0
-		_ = unix.SchedSetAttr(tid, &attr, 0)
-	}
+	}, 0)
 }
 
 // preferLoops waits for all who are to enter and puts every other thread of the process
@@ -111,7 +115,7 @@ func (r *roster) preferLoops() {
 			if err != nil || done[tid] || r.has(tid) {
 				continue
 			}
-			r.set(tid, ordinaryNice, patientSlice, true)
+			r.putBehind(tid, ordinaryNice)
 			done[tid], again = true, true
 		}
 		if !again {

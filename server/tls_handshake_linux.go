@@ -123,7 +123,7 @@ func (h *handshaker) serve() {
 	nameThread(handshakeThread)
 	// SCHED_IDLE would be too much: on a busy machine there would be no handshakes at
 	// all, and a thread that is never run holds up the garbage collector.
-	h.srv.roster.enterNicer(handshakeNice, patientSlice)
+	h.srv.roster.enterNicer(handshakeNice)
 	for {
 		n, e := epollWaitBlocking(h.ep, h.events, h.patience())
 		if e != 0 && e != unix.EINTR {

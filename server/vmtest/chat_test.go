@@ -18,8 +18,9 @@ import (
 
 // TestGuestTranscripts runs the transcripts that the server's own tests run in
 // process, here with processes of the domains that they name: over a UNIX socket,
-// and over TCP with CIPSO labels. Those that name no domain are run in several. Those whose clock is set are not
-// run: a server's own goes on whatever the machine's does, see TestGuestClock.
+// and over TCP with CIPSO labels. Those that name no domain are run in several. Those
+// whose clock is set are not run: a server's own goes on whatever the machine's does, see
+// TestGuestClock.
 func TestGuestTranscripts(t *testing.T) {
 	inGuest(t)
 	files, err := filepath.Glob("/chat/*.chat")
