@@ -99,7 +99,7 @@ func (g *frames) command(b *batch) {
 func (g *frames) odd(b *batch, opaque uint32) {
 	switch g.rng.IntN(8) {
 	case 0:
-		b.put(frame(0x1b, opaque, 0, "", "", "")) // verbosity: not implemented
+		b.put(frame(0x1b, opaque, 0, "", "", "")) // verbosity, which memcached has not either
 	case 1:
 		b.put(frame(0xf0, opaque, 0, "", "", "swallowed"))
 	case 2:
