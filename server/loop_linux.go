@@ -87,8 +87,9 @@ type loop struct {
 	binary  binaryHead
 	traced  engine.Trace // of the request, when somebody watches
 
-	watchers []*conn     // that watch
-	watched  atomic.Bool // lines may wait for one of them
+	watchers []*conn      // that watch
+	watched  atomic.Bool  // lines may wait for one of them
+	clock    atomic.Int32 // of its thread's processor time, for clockTime; 0: it has not begun
 	udp      []*udpSocket
 	datagram []byte        // received by UDP
 	control  [8 << 10]byte // what came with it: a label is a page at most
@@ -173,6 +174,7 @@ func (l *loop) halt(how int) {
 func (l *loop) serve() {
 	runtime.LockOSThread() // for good: the thread, whose slice is its own, ends with the goroutine
 	nameThread(loopThread)
+	l.clock.Store(threadClock(unix.Gettid()))
 	l.srv.roster.enterLoop(l.srv.set.PreferLoops)
 	quiet := false
 	for {

@@ -17,7 +17,8 @@ import (
 // handshaker is a thread for TLS handshakes. They cost a hundred times what a
 // request costs, so they are never made on a loop; and they run at a lower
 // priority than the loops and at most as many at a time as there are handshakers,
-// so that a storm of them takes only time that nobody else wants.
+// so that a storm of them takes only time that nobody else wants, and not even all of
+// it; see pace.
 //
 // crypto/tls makes a handshake in one call, which reads and writes. Here that call
 // is a coroutine (iter.Pull): where it would wait for its client it yields, and the
@@ -33,6 +34,7 @@ type handshaker struct {
 	all    map[uint64]*handshake // those under way, by number
 	queue  []*handshake          // the same in the order of their deadlines
 	number uint64
+	pace   pace
 
 	// The inbox: written by others.
 	mu     sync.Mutex
@@ -140,6 +142,7 @@ func (h *handshaker) serve() {
 				}
 			} else if hs := h.all[k]; hs != nil {
 				h.goOn(hs)
+				h.rest()
 			}
 		}
 		h.expire()
@@ -184,22 +187,42 @@ func (h *handshaker) expire() {
 	}
 }
 
-// inbox begins the handshakes of newcomers. It reports false after halt.
+// inbox begins the handshakes of newcomers, not of all of many at once: those that are
+// under way shall go on in between, as their time runs. It reports false after halt.
 func (h *handshaker) inbox() bool {
+	const portion = 64
 	h.mu.Lock()
-	var b [8]byte
-	_, _ = unix.Read(h.wakefd, b[:])
-	come, ended := h.come, h.ended
-	h.come = nil
+	ended := h.ended
+	n := len(h.come)
+	if !ended {
+		n = min(n, portion)
+	}
+	come := h.come[:n]
+	if h.come = h.come[n:]; len(h.come) == 0 {
+		h.come = nil
+		var b [8]byte
+		_, _ = unix.Read(h.wakefd, b[:])
+	}
 	h.mu.Unlock()
 	for _, n := range come {
 		if ended {
 			h.srv.dropNewcomer(n)
 		} else {
 			h.begin(n)
+			h.rest()
 		}
 	}
 	return !ended
+}
+
+// rest is between parts of handshakes. A server that stops does not wait for rests.
+func (h *handshaker) rest() {
+	h.mu.Lock()
+	ended := h.ended
+	h.mu.Unlock()
+	if !ended {
+		h.pace.rest()
+	}
 }
 
 // begin starts one handshake: its first part runs at once.
@@ -235,8 +258,11 @@ func (h *handshaker) begin(n newcomer) {
 
 // goOn continues a handshake until it has to wait again, or ends.
 func (h *handshaker) goOn(hs *handshake) {
+	h.pace.begin(h.loops)
 	h.giveWay()
-	if _, more := hs.next(); more {
+	_, more := hs.next()
+	h.pace.end(h.loops)
+	if more {
 		return
 	}
 	h.forget(hs)

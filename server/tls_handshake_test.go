@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"crypto/tls"
+	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -44,4 +46,41 @@ func TestTLSHandshakesUnderway(t *testing.T) {
 	expect(1)
 	r.srv.Shutdown(false)
 	expect(0)
+}
+
+// TestTLSHandshakesAtOnce: of many clients that come together each is served.
+func TestTLSHandshakesAtOnce(t *testing.T) {
+	r := startTLS(t, plan{}, nil)
+	const clients = 300
+	cfg := r.config(nil)
+	var come []net.Conn
+	for range clients {
+		c, err := net.Dial(r.addr.Network(), r.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		come = append(come, c)
+	}
+	failed := make(chan error, clients)
+	for _, c := range come {
+		go func() {
+			c.SetDeadline(time.Now().Add(time.Minute))
+			tc := tls.Client(c, cfg)
+			_, err := tc.Write([]byte("mn\r\n"))
+			var b [4]byte
+			if err == nil {
+				_, err = io.ReadFull(tc, b[:])
+			}
+			if err == nil && string(b[:]) != "MN\r\n" {
+				err = fmt.Errorf("got %q, want MN", b)
+			}
+			failed <- err
+		}()
+	}
+	for range clients {
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
+	}
 }
