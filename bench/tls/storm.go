@@ -47,8 +47,8 @@ clients is the work of the storm itself on the core that it shares with them, an
 of the requests that took longer than %v: on a machine whose host makes half a percent late anyway, p99 is a matter of
 whether the storm adds as much again. "Loop waits" is how
 long on average the loop's thread, when it could run, waited for its core; "in use" is the handshake thread's share of
-core 0, and "wanted" what it would have used of an idle one (the scheduler's figures, /proc/PID/task/TID/schedstat).
-Ratios are medians of the triples with the smallest and the largest.
+core 0, and "wanted" what it would have used of an idle one, less than all of it, since it rests when loops use the core
+too (the scheduler's figures, /proc/PID/task/TID/schedstat). Ratios are medians of the triples with the smallest and the largest.
 
 | plain clients | window | requests/s | p50 us | p99 us | p99.9 us | late | loop waits us | handshakes/s | in use | wanted |
 |---|---|---|---|---|---|---|---|---|---|---|
