@@ -21,10 +21,10 @@ type pace struct {
 const (
 	// restPerShared is how long to rest for the time that was shared with loops, and
 	// restPerWork the most for the time worked: beside a loop that uses half of the
-	// processor a handshaker has a quarter, and beside one that uses all of it, next to
-	// none as before.
-	restPerShared = 4
-	restPerWork   = 2
+	// processor a handshaker has an eighth, and beside one that uses all of it, next to
+	// none as without rests.
+	restPerShared = 8
+	restPerWork   = 6
 	// shortestRest is what a sleep is worth its costs for, longestRest what a stop of the
 	// server may have to wait for.
 	shortestRest = 200 * time.Microsecond
