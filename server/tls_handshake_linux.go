@@ -54,12 +54,16 @@ type handshake struct {
 	ended    bool
 }
 
+// portion is the most handshakes that are begun, and the most that go on, before a
+// handshaker looks again at who else waits and whose time is over. It may rest after each.
+const portion = 16
+
 // handshakersFor is how many handshakers a machine with n processors gets.
 func handshakersFor(n int) int { return max(1, min(4, n/2)) }
 
 // newHandshaker returns a handshaker that does not run yet.
 func newHandshaker(s *Server, loops []*loop) (*handshaker, error) {
-	h := &handshaker{srv: s, loops: loops, events: make([]unix.EpollEvent, 64), all: map[uint64]*handshake{}}
+	h := &handshaker{srv: s, loops: loops, events: make([]unix.EpollEvent, portion), all: map[uint64]*handshake{}}
 	for _, l := range loops {
 		h.theirs = append(h.theirs, unix.PollFd{Fd: int32(l.ep), Events: unix.POLLIN})
 	}
@@ -190,7 +194,6 @@ func (h *handshaker) expire() {
 // inbox begins the handshakes of newcomers, not of all of many at once: those that are
 // under way shall go on in between, as their time runs. It reports false after halt.
 func (h *handshaker) inbox() bool {
-	const portion = 64
 	h.mu.Lock()
 	ended := h.ended
 	n := len(h.come)
@@ -215,7 +218,7 @@ func (h *handshaker) inbox() bool {
 	return !ended
 }
 
-// rest is between parts of handshakes. A server that stops does not wait for rests.
+// rest is between parts of handshakes. In a server that stops no more rests begin.
 func (h *handshaker) rest() {
 	h.mu.Lock()
 	ended := h.ended

@@ -21,8 +21,8 @@ type pace struct {
 const (
 	// restPerShared is how long to rest for the time that was shared with loops, and
 	// restPerWork the most for the time worked: beside a loop that uses half of the
-	// processor a handshaker has an eighth, and beside one that uses all of it, next to
-	// none as without rests.
+	// processor, a little at a time, a handshaker has an eighth; and beside one that uses
+	// all of it next to none, rests or not.
 	restPerShared = 8
 	restPerWork   = 6
 	// shortestRest is what a sleep is worth its costs for, longestRest what a stop of the
@@ -41,7 +41,7 @@ func (p *pace) begin(loops []*loop) {
 func (p *pace) end(loops []*loop) {
 	took := time.Since(p.since)
 	used := clockTime(unix.CLOCK_THREAD_CPUTIME_ID) - p.used
-	if took-used > shortestRest/restPerShared/10 {
+	if took-used > shortestRest/restPerShared/10 { // else it was hardly kept waiting: the loops' clocks are not worth reading
 		p.owe(took, used, worked(loops)-p.looped)
 	}
 }

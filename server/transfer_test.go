@@ -313,7 +313,7 @@ func TestPrecedence(t *testing.T) {
 	var wg sync.WaitGroup
 	lines, reply := strings.Repeat("get k\r\n", 2000), strings.Repeat("VALUE k 0 1\r\na\r\nEND\r\n", 2000)
 	sent := 0
-	// Unanswered batches: enough for the server never to be without one, and not all that
+	// Unanswered batches: enough for the server hardly ever to be without one, and not all that
 	// the sockets' buffers hold, which a starved machine may need minutes for.
 	unanswered := make(chan struct{}, 20)
 	wg.Go(func() {
