@@ -111,7 +111,7 @@ func TestDumpDisconnect(t *testing.T) {
 		d.expect("OK\r\nkey=")
 		d.Close()
 	}
-	until(t, "the dumpers are gone", func() bool { n, _, _, _ := r.srv.Held(); return n == 1 })
+	r.remain(1)
 	c.ask("mn\r\n", "MN\r\n")
 }
 

@@ -50,6 +50,17 @@ func (s *Server) Held() (conns, input, unsent, pinned int) {
 	return conns, input, unsent, pinned
 }
 
+// Opened is how many connections the loops have had so far.
+func (s *Server) Opened() (n int) {
+	s.mu.Lock()
+	loops := s.loops
+	s.mu.Unlock()
+	for _, l := range loops {
+		l.worker.Inspect(nil, func() { n += int(l.n.conns) })
+	}
+	return n
+}
+
 // Parked is how many connections wait for the engine.
 func (s *Server) Parked() (n int) {
 	s.mu.Lock()

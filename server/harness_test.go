@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,6 +144,7 @@ type rig struct {
 	addr  net.Addr
 	log   *logBuffer
 	ended chan error
+	dials atomic.Int64 // connections made by dial, and by those who count theirs here
 }
 
 type logBuffer struct {
@@ -254,7 +257,22 @@ func (r *rig) dial() *client {
 	}
 	r.t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
+	r.dials.Add(1)
 	return &client{c, r.t, bufio.NewReaderSize(c, 64<<10)}
+}
+
+// remain waits until the server has met every connection that was dialled, and has
+// n of them left. Those that were closed at once may wait in the backlog long after
+// their client is gone, and what they have sent is still carried out.
+func (r *rig) remain(n int) {
+	r.t.Helper()
+	until(r.t, strconv.Itoa(n)+" connections are left", func() bool {
+		if r.srv.Opened() < int(r.dials.Load()) {
+			return false
+		}
+		held, _, _, _ := r.srv.Held()
+		return held == n
+	})
 }
 
 func (c *client) send(s string) {

@@ -517,6 +517,7 @@ func (r *rig) dialFrom(from string) *client {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
+	r.dials.Add(1)
 	_ = c.SetDeadline(time.Now().Add(patience))
 	return &client{c, r.t, bufio.NewReaderSize(c, 64<<10)}
 }

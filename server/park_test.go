@@ -77,7 +77,7 @@ func TestParkedDisconnect(t *testing.T) {
 		until(t, "parked", func() bool { return strings.Count(seed.stats(" conns"), "conn_io_pending") == 2 })
 		_ = c.Conn.(*net.TCPConn).SetLinger(0)
 		c.Close()
-		until(t, "closed", func() bool { n, _, _, _ := r.srv.Held(); return n == 1 })
+		r.remain(1)
 		next := r.dial()
 		next.ask("mn\r\n", "MN\r\n")
 		if i%2 == 0 {
@@ -89,7 +89,7 @@ func TestParkedDisconnect(t *testing.T) {
 		}
 		next.ask("mn\r\n", "MN\r\n")
 		next.Close()
-		until(t, "closed", func() bool { n, _, _, _ := r.srv.Held(); return n == 1 })
+		r.remain(1)
 	}
 }
 

@@ -146,6 +146,7 @@ func TestSoak(t *testing.T) {
 						t.Error(err)
 						return
 					}
+					r.dials.Add(1)
 					_ = c.SetDeadline(time.Now().Add(patience))
 					_, _ = io.WriteString(c, in.String()[:rnd.IntN(in.Len())])
 					time.Sleep(time.Duration(rnd.IntN(1000)) * time.Microsecond)
@@ -158,7 +159,7 @@ func TestSoak(t *testing.T) {
 			wg.Wait()
 			close(stop)
 			gates.Wait()
-			until(t, "closed", func() bool { n, _, _, _ := r.srv.Held(); return n == 0 })
+			r.remain(0)
 			if st := r.store.Stats(); st.Evictions > 0 {
 				t.Errorf("%d items were evicted", st.Evictions)
 			}
