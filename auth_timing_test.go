@@ -25,7 +25,8 @@ const timingSamples = 200
 // measure is the chance that a refusal of one kind takes longer than one of the
 // other (Mann and Whitney's U): one half where nothing can be told. Of 200 samples each
 // it lies within 0.5 ± 0.15 but for one time in 200,000; a server that does not hash for
-// unknown users has 0 or 1, as the control shows, where users differ in their hashes.
+// unknown users has 0 or 1 on a machine that does nothing else, as the control shows, where
+// users differ in their hashes.
 func TestLoginTiming(t *testing.T) {
 	crypt, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
@@ -57,7 +58,10 @@ func TestLoginTiming(t *testing.T) {
 				}
 				ts = way.start(t, text.String()+"plain:secret\n")
 				odds, a, b = compareLogins(ts, way, 1, func(int) string { return "plain" }, wrong)
-				if odds > 0.2 {
+				if odds > 0.3 {
+					odds, a, b = compareLogins(ts, way, 2, func(int) string { return "plain" }, wrong)
+				}
+				if odds > 0.3 {
 					t.Errorf("the control: plain median %v, %s median %v, probability %.3f: the measurement sees nothing", a, kind.name, b, odds)
 				}
 			})
