@@ -117,6 +117,17 @@ func SetHandshakeTime(d time.Duration) (undo func()) {
 // LookAtCertFiles does what the server does every two seconds.
 func (s *Server) LookAtCertFiles() { s.refreshChanged() }
 
+// CertFilesChanged is what tells the server, when it looks, that it has to read the
+// files again; nothing is read.
+func CertFilesChanged(set TLS) (changed func() bool, err error) {
+	t, err := newTLSService(set)
+	return func() bool {
+		t.refreshing.Lock()
+		defer t.refreshing.Unlock()
+		return t.changed()
+	}, err
+}
+
 // SetTLSClock replaces the clock by which certificates are judged.
 func (s *Server) SetTLSClock(now func() time.Time) { s.tls.clock.Store(&now) }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -94,6 +93,7 @@ type tlsService struct {
 	// refreshing is held while files are read and what follows from them is done.
 	refreshing sync.Mutex
 	files      [3]fileID // +checklocks:refreshing; as they were before the last refresh
+	seen       [3]fileID // +checklocks:refreshing; when they were last looked at
 }
 
 // tlsState is one reading of the files. It is immutable; a session that was begun
@@ -162,11 +162,15 @@ func (t *tlsService) load() (*tlsState, error) {
 	st.doubts = t.doubts(cert.Leaf)
 	if t.set.CACert != "" {
 		text, err := os.ReadFile(t.set.CACert)
-		if err == nil && !st.roots.AppendCertsFromPEM(text) {
-			err = errors.New("expected certificates in PEM form, found none")
+		var certs []*x509.Certificate
+		if err == nil {
+			certs, err = readCertificates(text)
 		}
 		if err != nil {
 			return nil, loadError("CA certificate", t.set.CACert, err)
+		}
+		for _, c := range certs {
+			st.roots.AddCert(c)
 		}
 	}
 	for m := tlsDefault; m < tlsModes; m++ {

@@ -16,8 +16,9 @@ import (
 // loadPair reads the certificate chain and its key.
 func (t *tlsService) loadPair() (tls.Certificate, error) {
 	chain, err := os.ReadFile(t.set.ChainCert)
-	if err == nil && !hasCertificate(chain) {
-		err = errors.New("expected certificates in PEM form, found none")
+	var certs []*x509.Certificate
+	if err == nil {
+		certs, err = readCertificates(chain)
 	}
 	if err != nil {
 		return tls.Certificate{}, loadError("certificate chain", t.set.ChainCert, err)
@@ -44,7 +45,7 @@ func (t *tlsService) loadPair() (tls.Certificate, error) {
 	}
 	cert, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		return tls.Certificate{}, tlsErrorf("Error validating the certificate: %s and key %s: %v%s", t.set.ChainCert, file, err, mismatch(chain))
+		return tls.Certificate{}, tlsErrorf("Error validating the certificate: %s and key %s: %v%s", t.set.ChainCert, file, err, mismatch(certs[0]))
 	}
 	return cert, nil
 }
@@ -58,15 +59,6 @@ func loadError(what, file string, err error) error {
 		err = fmt.Errorf("%w: the user that the server runs as (-u) has to be able to read it", err)
 	}
 	return tlsErrorf("Error loading the %s: %s : %v", what, file, err)
-}
-
-func hasCertificate(text []byte) bool {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			return true
-		}
-	}
-	return false
 }
 
 // checkKey says why text holds no private key that can be used, to tell a key that
@@ -95,18 +87,7 @@ func checkKey(text []byte) error {
 
 // mismatch says what to do about a key that is not that of the certificate: the first in
 // a chain has to be the server's own, and who has put it last gets to see its authority's name.
-func mismatch(chain []byte) string {
-	block, rest := pem.Decode(chain)
-	for block != nil && block.Type != "CERTIFICATE" {
-		block, rest = pem.Decode(rest)
-	}
-	if block == nil {
-		return ""
-	}
-	first, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return ""
-	}
+func mismatch(first *x509.Certificate) string {
 	return fmt.Sprintf(": expected the key of the first certificate in the file, found there that of %q: name its key, or put the server's own certificate first", first.Subject)
 }
 

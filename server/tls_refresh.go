@@ -86,14 +86,25 @@ func (s *Server) watchCerts(ctx context.Context) {
 	}
 }
 
-// refreshChanged refreshes if a file is not what it was at the last refresh. A new
-// certificate whose key has not been written yet is an error that is said once; the
-// key's arrival is the next change.
+// changed says whether a file is not what it was at the last refresh, and has stayed
+// the same since changed was called last: a file that is written in several steps is
+// not read after half of them, when all blocks in it may be whole.
+//
+// Preconditions: refreshing is held.
+func (t *tlsService) changed() bool {
+	seen := t.stat()
+	settled := seen == t.seen
+	t.seen = seen
+	return settled && seen != t.files
+}
+
+// refreshChanged refreshes if a file has changed. A new certificate whose key has not
+// been written yet is an error that is said once; the key's arrival is the next change.
 func (s *Server) refreshChanged() {
 	t := s.tls
 	t.refreshing.Lock()
 	defer t.refreshing.Unlock()
-	if t.stat() == t.files {
+	if !t.changed() {
 		return
 	}
 	if err := s.refreshCertsLocked(); err != nil {
@@ -114,7 +125,8 @@ func (s *Server) recheck(st *tlsState) (untrusted int) {
 		tag uint64
 		s   *stream
 	}
-	verdicts := map[string]error{} // by the client's own certificate
+	verdicts := map[string]error{} // by all that the client has sent: the verdict may rest on any of it
+	var sent []byte
 	for _, l := range loops {
 		var clients []client
 		l.worker.Inspect(nil, func() {
@@ -126,11 +138,14 @@ func (s *Server) recheck(st *tlsState) (untrusted int) {
 		})
 		var expelled []uint64
 		for _, c := range clients {
-			leaf := string(c.s.chain[0].Raw)
-			err, known := verdicts[leaf]
+			sent = sent[:0]
+			for _, cert := range c.s.chain {
+				sent = append(sent, cert.Raw...)
+			}
+			err, known := verdicts[string(sent)]
 			if !known {
 				err = st.trusts(c.s.chain, s.tls.now())
-				verdicts[leaf] = err
+				verdicts[string(sent)] = err
 			}
 			if err != nil {
 				expelled = append(expelled, c.tag)

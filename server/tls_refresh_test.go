@@ -62,10 +62,17 @@ func TestTLSRefresh(t *testing.T) {
 	}
 	c.ask("version\r\n", "VERSION 1.6.45\r\n") // whoever was there stays
 
+	chain, err := os.ReadFile(r.set.ChainCert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := r.ca.PEM()[:300] // what follows is still to be written
 	for _, bad := range []struct{ file, text, answer string }{
 		{r.set.Key, "nonsense", "Error loading the key: "},
 		{r.set.ChainCert, "nonsense", "Error loading the certificate chain: "},
 		{r.set.CACert, "nonsense", "Error loading the CA certificate: "},
+		{r.set.ChainCert, string(chain) + string(cut), "Error loading the certificate chain: "},
+		{r.set.CACert, string(r.ca.PEM()) + string(cut), "Error loading the CA certificate: "},
 	} {
 		good, err := os.ReadFile(bad.file)
 		if err != nil {
@@ -127,6 +134,7 @@ func TestTLSFilesChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.srv.LookAtCertFiles()
+	r.srv.LookAtCertFiles()
 	if now, _ := shown(r.secure(r.config(nil))); now != first {
 		t.Error("a certificate without its key is used")
 	}
@@ -142,9 +150,50 @@ func TestTLSFilesChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the new certificate is used", func() bool { // by the server itself
-		now, _ := shown(r.secure(r.config(nil)))
+		c := r.secure(r.config(nil))
+		defer c.Close()
+		now, _ := shown(c)
 		return now != first
 	})
+}
+
+// TestTLSFilesHalfWritten: files are read when they have stayed the same from one look
+// to the next, and not before.
+func TestTLSFilesHalfWritten(t *testing.T) {
+	dir := t.TempDir()
+	chain, key, authority, err := newCA(t, "test").WriteServer(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := server.CertFilesChanged(server.TLS{Enabled: true, ChainCert: chain, Key: key, CACert: authority})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(when string, want bool) {
+		t.Helper()
+		if changed() != want {
+			t.Errorf("%s: to be read: %v, expected %v", when, !want, want)
+		}
+	}
+	expect("at the start", false)
+	expect("later", false)
+	f, err := os.OpenFile(authority, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range 3 {
+		if _, err := f.Write(newCA(t, "next").PEM()); err != nil {
+			t.Fatal(err)
+		}
+		expect("while it is written", false)
+	}
+	expect("when it is written", true)
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	expect("when a file has just gone", false)
+	expect("when it stays away", true)
 }
 
 // TestTLSFilesThroughLinks: Kubernetes replaces a link to a directory.
@@ -174,6 +223,7 @@ func TestTLSFilesThroughLinks(t *testing.T) {
 	if err := os.Rename(data+".new", data); err != nil {
 		t.Fatal(err)
 	}
+	r.srv.LookAtCertFiles()
 	r.srv.LookAtCertFiles()
 	if now, _ := shown(r.secure(r.config(nil))); now == first {
 		t.Error("the files behind the new link are not used")
@@ -372,5 +422,43 @@ func TestTLSRefreshUnderLoad(t *testing.T) {
 	}
 	if conns, _, _, _ := r.srv.Held(); conns != 0 {
 		until(t, "all connections are gone", func() bool { n, _, _, _ := r.srv.Held(); return n == 0 })
+	}
+}
+
+// TestTLSTrustedByWhatWasSent: a client whose certificates are enough for the new
+// authorities stays, beside one with the same certificate of its own that has not sent
+// the one between, in whatever order they have come.
+func TestTLSTrustedByWhatWasSent(t *testing.T) {
+	for _, wholeFirst := range []bool{true, false} {
+		r := startTLS(t, plan{}, func(s *server.TLS) { s.VerifyMode = 2 })
+		between, err := r.ca.Sub("between")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.trust(r.ca, between)
+		if err := r.srv.RefreshCerts(); err != nil {
+			t.Fatal(err)
+		}
+		pair, err := between.Pair(testca.Leaf{CNs: []string{"client"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secure := func(whole bool) *client {
+			cfg, own := r.config(nil), pair
+			if whole {
+				own.Certificate = [][]byte{pair.Certificate[0], between.Cert.Raw}
+			}
+			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+			return r.secure(cfg)
+		}
+		clients := map[bool]*client{}
+		clients[wholeFirst] = secure(wholeFirst)
+		clients[!wholeFirst] = secure(!wholeFirst)
+		r.trust(r.ca)
+		if err := r.srv.RefreshCerts(); err != nil {
+			t.Fatal(err)
+		}
+		clients[false].expectEnd()
+		clients[true].ask("mn\r\n", "MN\r\n")
 	}
 }

@@ -27,7 +27,13 @@ type CA struct {
 }
 
 // New makes an authority of that name, whose certificate is valid for a day.
-func New(name string) (*CA, error) {
+func New(name string) (*CA, error) { return newCA(name, nil) }
+
+// Sub makes an authority whose certificate is issued by ca.
+func (ca *CA) Sub(name string) (*CA, error) { return newCA(name, ca) }
+
+// newCA makes an authority below another, or one that vouches for itself.
+func newCA(name string, above *CA) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -38,7 +44,10 @@ func New(name string) (*CA, error) {
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	if above == nil {
+		above = &CA{t, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, above.Cert, key.Public(), above.key)
 	if err != nil {
 		return nil, err
 	}
