@@ -3,7 +3,9 @@ package server
 import (
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -133,6 +135,12 @@ func (s *Server) SetTLSClock(now func() time.Time) { s.tls.clock.Store(&now) }
 
 // ParseCiphers is parseCiphers.
 var ParseCiphers = parseCiphers
+
+// CipherNames are the names and words of cipher lists that stand for suites that Go has,
+// and words for others.
+func CipherNames() (suites map[string]uint16, words, absent []string) {
+	return opensslNames, slices.Sorted(maps.Keys(cipherWords)), absentWords
+}
 
 // ConnSize is the size of a connection in memory, without buffers.
 const ConnSize = unsafe.Sizeof(conn{}) + unsafe.Sizeof(mac.Peer{})

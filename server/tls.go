@@ -81,6 +81,7 @@ var handshakeTime = 10 * time.Second // tests shorten it
 type tlsService struct {
 	set      TLS
 	suites   []uint16
+	absent   []string      // of the cipher list: what it asks for and Go has not
 	patience time.Duration // with a handshake
 	clock    atomic.Pointer[func() time.Time]
 	current  atomic.Pointer[tlsState] // what new handshakes use
@@ -123,11 +124,11 @@ func newTLSService(set TLS) (*tlsService, error) {
 	if set.ChainCert == "" {
 		return nil, tlsErrorf("Error loading the certificate chain: (null) : -Z needs -o ssl_chain_cert=FILE")
 	}
-	suites, err := parseCiphers(set.Ciphers)
+	suites, absent, err := parseCiphers(set.Ciphers)
 	if err != nil {
 		return nil, tlsErrorf("Error setting the provided cipher(s): %s : %v", set.Ciphers, err)
 	}
-	t := &tlsService{set: set, suites: suites, patience: handshakeTime}
+	t := &tlsService{set: set, suites: suites, absent: absent, patience: handshakeTime}
 	now := time.Now
 	t.clock.Store(&now)
 	t.refreshing.Lock()

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -41,7 +42,7 @@ var cipherWords = map[string]func(name string) bool{
 	"EECDH":    func(n string) bool { return strings.HasPrefix(n, "ECDHE-") },
 	"kEECDH":   func(n string) bool { return strings.HasPrefix(n, "ECDHE-") },
 	"kRSA":     func(n string) bool { return strings.HasPrefix(n, "AES") },
-	"RSA":      func(n string) bool { return !strings.Contains(n, "ECDSA") },
+	"RSA":      func(n string) bool { return strings.HasPrefix(n, "AES") },
 	"aRSA":     func(n string) bool { return !strings.Contains(n, "ECDSA") },
 	"ECDSA":    func(n string) bool { return strings.Contains(n, "ECDSA") },
 	"aECDSA":   func(n string) bool { return strings.Contains(n, "ECDSA") },
@@ -52,15 +53,23 @@ var cipherWords = map[string]func(name string) bool{
 	"CHACHA20": func(n string) bool { return strings.Contains(n, "CHACHA20") },
 	"SHA":      func(n string) bool { return strings.HasSuffix(n, "-SHA") },
 	"SHA1":     func(n string) bool { return strings.HasSuffix(n, "-SHA") },
+	"SSLv3":    func(n string) bool { return strings.HasPrefix(n, "AES") && strings.HasSuffix(n, "-SHA") },
+	"TLSv1":    func(n string) bool { return strings.HasPrefix(n, "ECDHE-") && strings.HasSuffix(n, "-SHA") },
+	"TLSv1.0":  func(n string) bool { return strings.HasPrefix(n, "ECDHE-") && strings.HasSuffix(n, "-SHA") },
+	"TLSv1.2":  func(n string) bool { return !strings.HasSuffix(n, "-SHA") },
 	"SHA256":   func(n string) bool { return strings.HasSuffix(n, "-SHA256") && !strings.Contains(n, "GCM") },
 }
 
-// absentWords are words for what Go never offers: they can be excluded, in vain,
-// and not asked for.
+// absentWords are words for what Go never offers: they can be excluded, in vain.
 var absentWords = []string{
 	"aNULL", "eNULL", "NULL", "EXPORT", "EXP", "LOW", "MEDIUM", "DES", "3DES", "RC2", "RC4", "MD5", "IDEA", "SEED", "CAMELLIA", "ARIA",
-	"PSK", "SRP", "DSS", "aDSS", "ADH", "AECDH", "DH", "DHE", "EDH", "kEDH", "kDH", "kECDH", "GOST", "SSLv2", "SSLv3", "AESCCM", "AESCCM8",
+	"PSK", "kPSK", "aPSK", "SRP", "kSRP", "aSRP", "DSS", "aDSS", "ADH", "AECDH", "DH", "DHE", "EDH", "kEDH", "kDHE", "kDH", "kDHd", "kDHr", "aDH", "kECDH",
+	"kECDHe", "kECDHr", "aECDH", "GOST", "kGOST", "aGOST", "SSLv2", "AESCCM", "AESCCM8", "CAMELLIA128", "CAMELLIA256", "ARIA128", "ARIA256", "SHA384",
+	"COMPLEMENTOFALL", "COMPLEMENTOFDEFAULT", "EXPORT40", "EXPORT56", "kRSAPSK", "kECDHEPSK", "kDHEPSK",
 }
+
+// absentNames are names of suites that Go has not.
+var absentNames = regexp.MustCompile(`^((|RSA-|DHE-|ECDHE-)PSK|SRP|EXP|DHE|EDH|DH|ADH|AECDH|ECDH)-|CAMELLIA|ARIA|DES-CBC|RC[24]|SEED|IDEA|NULL|-SHA384$|-CCM8?$`)
 
 // modern says whether a suite has forward secrecy and authenticated encryption.
 func modern(name string) bool {
@@ -71,9 +80,13 @@ func modern(name string) bool {
 // or ' '; A+B is what is of both; !X and -X take away; +X changes the order only. Suites can be named as
 // OpenSSL or as IANA names them. The order is not kept: crypto/tls prefers by
 // strength. An empty list is nil, Go's own choice.
-func parseCiphers(list string) ([]uint16, error) {
+//
+// What is asked for and not to be had is passed over, as OpenSSL does, and returned in
+// absent: there are lists for all servers, with DHE suites, that Go has not. What is to
+// be taken away has to be known.
+func parseCiphers(list string) (suites []uint16, absent []string, err error) {
 	if list == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	chosen, killed := map[uint16]bool{}, map[uint16]bool{}
 	for _, item := range strings.FieldsFunc(list, func(r rune) bool { return r == ':' || r == ',' || r == ' ' || r == ';' }) {
@@ -85,8 +98,12 @@ func parseCiphers(list string) ([]uint16, error) {
 			sign, name = name[0], name[1:]
 		}
 		ids, known := suitesOf(name)
-		if !known && (sign == 0 || !slices.Contains(absentWords, name)) {
-			return nil, fmt.Errorf("expected names of cipher suites of TLS 1.2 that Go has, such as ECDHE-RSA-AES128-GCM-SHA256, found %q", item)
+		switch {
+		case known:
+		case sign == 0:
+			absent = append(absent, item)
+		case !absentSuites(name):
+			return nil, nil, fmt.Errorf("expected names of cipher suites of TLS 1.2, such as ECDHE-RSA-AES128-GCM-SHA256, found %q", item)
 		}
 		for _, id := range ids {
 			switch sign {
@@ -101,17 +118,24 @@ func parseCiphers(list string) ([]uint16, error) {
 			}
 		}
 	}
-	var suites []uint16
 	for id, ok := range chosen {
 		if ok {
 			suites = append(suites, id)
 		}
 	}
 	if len(suites) == 0 {
-		return nil, fmt.Errorf("expected at least one cipher suite, found none in %q", list)
+		return nil, nil, fmt.Errorf("expected at least one cipher suite of TLS 1.2 that Go has, such as ECDHE-RSA-AES128-GCM-SHA256, found none in %q", list)
 	}
 	slices.Sort(suites)
-	return suites, nil
+	return suites, absent, nil
+}
+
+// absentSuites says whether a name, or words joined by +, stand for suites that Go has not.
+func absentSuites(name string) bool {
+	words := strings.Split(name, "+")
+	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(absentWords, w) }) &&
+		!slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(absentWords, w) && cipherWords[w] == nil }) ||
+		strings.Contains(name, "-") && absentNames.MatchString(name)
 }
 
 // suitesOf are the suites of a name, a word, or several of them joined by +.

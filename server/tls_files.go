@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -101,6 +102,9 @@ func (t *tlsService) doubts(own *x509.Certificate) (said []string) {
 		said = append(said, fmt.Sprintf("TLS: the certificate in %s has expired on %s: clients that verify it will not connect", t.set.ChainCert, day(own.NotAfter)))
 	case now.Before(own.NotBefore):
 		said = append(said, fmt.Sprintf("TLS: the certificate in %s is not valid before %s, and it is %s: clients that verify it will not connect", t.set.ChainCert, day(own.NotBefore), day(now)))
+	}
+	if len(t.absent) > 0 {
+		said = append(said, fmt.Sprintf("TLS: ssl_ciphers: passed over, as OpenSSL does with what it has not: %s", strings.Join(t.absent, " ")))
 	}
 	if t.set.VerifyMode >= 2 && t.set.CACert == "" {
 		said = append(said, "TLS: ssl_verify_mode requires client certificates, but no authority is trusted, so that no client can connect: name their authorities by ssl_ca_cert")

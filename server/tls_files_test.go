@@ -69,6 +69,7 @@ func TestTLSFilesSaid(t *testing.T) {
 		})},
 		"expired":        {set: server.TLS{Enabled: true, ChainCert: file("old.pem", oldCert), Key: file("old.key", oldKey)}, said: "old.pem has expired on "},
 		"not yet valid":  {set: server.TLS{Enabled: true, ChainCert: file("new.pem", newCert), Key: file("new.key", newKey)}, said: "new.pem is not valid before "},
+		"absent suite":   {set: with(func(s *server.TLS) { s.Ciphers = "AES128-SHA:DHE-RSA-AES128-GCM-SHA256" }), said: "DHE-RSA-AES128-GCM-SHA256"},
 		"nobody trusted": {set: with(func(s *server.TLS) { s.VerifyMode = 2 }), said: "ssl_ca_cert"},
 		"somebody":       {set: with(func(s *server.TLS) { s.VerifyMode, s.CACert = 2, file("ca.pem", ca.PEM()) })},
 	} {
