@@ -320,6 +320,54 @@ func TestAuthFileReload(t *testing.T) {
 	in.want("set k 0 0 1\r\nx\r\n", stored)
 }
 
+// TestSASLUsersChange: the file of -S is read again when it has changed, without anybody
+// asking, as memcached reads it at each attempt; what cannot be used changes nothing.
+func TestSASLUsersChange(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	write := func(text string) { // in its place, as an editor may
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("# the users of the cache\nalice:secret\n\n[section]\n")
+	ts := startServer(t, testConfig{server: server.Settings{SASL: true, SASLUsers: file}})
+	const yes, no = "1 0x00 Authenticated", "1 0x20 Auth failure."
+	attempt := func(user, password, want string) {
+		t.Helper()
+		exchange(t, ts.dialFrom("127.0.0.1"), plainAuth(1, user, password), want)
+	}
+	attempt("alice", "secret", yes)
+	attempt("dave", "new", no)
+	attempt("# the users of the cache", "", no)
+	kept := ts.dialFrom("127.0.0.1")
+	exchange(t, kept, plainAuth(1, "alice", "secret"), yes)
+	write("dave:new\n")
+	attempt("dave", "new", yes)
+	attempt("alice", "secret", no)
+	exchange(t, kept, binaryGet(2, "k"), "2 0x01 Not found") // who is in stays in
+	for _, bad := range []string{"", "nobody\n", "alice:\n", "alice:$2b$nonsense\n"} {
+		write(bad)
+		attempt("dave", "new", yes)
+		attempt("dave", "new", yes)
+		attempt("alice", "", no)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	attempt("dave", "new", yes)
+	write("alice:secret\n")
+	attempt("alice", "secret", yes)
+	attempt("dave", "new", no)
+	said := ts.log.String()
+	if !strings.Contains(said, file+":1, "+file+":4") {
+		t.Errorf("lines that are ignored: expected 1 and 4 to be named:\n%s", said)
+	}
+	if n := strings.Count(said, "the changed file of users is not used"); n != 5 {
+		t.Errorf("files that cannot be used: said %d times, expected 5:\n%s", n, said)
+	}
+}
+
 // TestLoginFlood: a source that tries 10,000 wrong passwords is refused, and
 // others go on: they authenticate, and what they ask is answered in time.
 func TestLoginFlood(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sememcached/mac"
+	"sememcached/server"
 )
 
 // What the flags say is checked here, after all have been read: the order of the
@@ -85,7 +86,7 @@ func (o *options) finish(r *rawFlags) error {
 	return o.access(r)
 }
 
-// dialects checks what is spoken: -B, and -S and -Y, which each leave one protocol.
+// dialects checks what is spoken: -B, -S and -Y, which each leave one protocol, and -Z.
 func (o *options) dialects(r *rawFlags) error {
 	s := &o.server
 	switch s.Protocol {
@@ -110,6 +111,9 @@ func (o *options) dialects(r *rawFlags) error {
 			return exitf(exitUsage, "Cannot use UDP with ascii authentication enabled (-U 0 to disable)")
 		}
 		s.Protocol = "ascii"
+	}
+	if s.TLS.Enabled && s.Port == 0 && !server.Inherits() {
+		return exitf(exitUsage, "ERROR: You cannot enable SSL without a TCP port.")
 	}
 	return nil
 }

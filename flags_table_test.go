@@ -50,6 +50,8 @@ var flagRefusals = []struct {
 	{"-S -U 5", "ERROR: Cannot enable UDP while using binary SASL authentication.", 64, true, ""},
 	{"-Y %AUTH% -B binary", "ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.", 64, true, ""},
 	{"-Y %AUTH% -U 5", "Cannot use UDP with ascii authentication enabled (-U 0 to disable)", 64, true, ""},
+	{"-Z -p 0", "ERROR: You cannot enable SSL without a TCP port.", 64, true, ""},
+	{"-Z -p 0 -s %DIR%/s", "ERROR: You cannot enable SSL without a TCP port.", 64, true, ""},
 	{"-Y /nonexistent", "Could not open authfile [/nonexistent] for reading", 1, true, ""},
 	{"-Y %BADAUTH%", "has a malformed entry. Should be 'user:password'", 1, true, ""},
 	{"-N 0", "Maximum number of NAPI IDs must be greater than 0", 1, true, ""},

@@ -45,10 +45,11 @@ type testServer struct {
 	tcp   string
 	unix  string
 	audit *auditLog
+	log   *auditLog // what the servers say
 	stop  func()
 }
 
-// auditLog collects audit lines.
+// auditLog collects lines.
 type auditLog struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -60,7 +61,13 @@ func (a *auditLog) Write(b []byte) (int, error) {
 	return a.buf.Write(b)
 }
 
-// take returns the lines since the last take.
+func (a *auditLog) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.buf.String()
+}
+
+// takeAudit returns the lines since the last take.
 func (ts *testServer) takeAudit() []string {
 	ts.mon.SyncAudit()
 	ts.audit.mu.Lock()
@@ -76,7 +83,7 @@ func (ts *testServer) takeAudit() []string {
 func startServer(t testing.TB, cfg testConfig) *testServer {
 	t.Helper()
 	dir := t.TempDir()
-	ts := &testServer{t: t, audit: &auditLog{}, unix: filepath.Join(dir, "kv.sock")}
+	ts := &testServer{t: t, audit: &auditLog{}, log: &auditLog{}, unix: filepath.Join(dir, "kv.sock")}
 	m := cfg.mac
 	if m.Mode != mac.Off {
 		m.Mode = mac.PolicyFile
@@ -124,7 +131,7 @@ func startServer(t testing.TB, cfg testConfig) *testServer {
 // serve starts one set of listeners over the engine.
 func (ts *testServer) serve(s server.Settings) (stop func(), addrs []net.Addr) {
 	ts.t.Helper()
-	srv, err := server.New(ts.eng, ts.mon, &s, slog.New(slog.DiscardHandler))
+	srv, err := server.New(ts.eng, ts.mon, &s, slog.New(slog.NewTextHandler(ts.log, nil)))
 	if err != nil {
 		ts.t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ type authService struct {
 	ended atomic.Bool // what still waits is not looked at
 	done  sync.WaitGroup
 
+	reading sync.Mutex
+	refused *fileID // +checklocks:reading; of the last change that could not be used
+
 	cmds, errors atomic.Uint64
 }
 
@@ -169,7 +172,7 @@ func (a *authService) judge(g *login) {
 	switch source := sourceOf(g.peer); {
 	case !a.limit.take(source, time.Now()):
 		why = "too-many-failures"
-	case len(g.user) > maxUserName || !a.users.Load().verify(string(g.user), string(g.secret)):
+	case len(g.user) > maxUserName || !a.current().verify(string(g.user), string(g.secret)):
 		why = "wrong-user-or-password"
 	default:
 		a.limit.give(source)
@@ -181,6 +184,36 @@ func (a *authService) judge(g *login) {
 	}
 	g.ok = why == ""
 	g.over.Store(true)
+}
+
+// current is the users as the file has them now. With -S a change counts from the next
+// attempt on, as in memcached, which reads the file at each; one that cannot be used is
+// said once, and the old users stay. With -Y it waits for SIGHUP, as in memcached.
+func (a *authService) current() *users {
+	u := a.users.Load()
+	if !a.sasl {
+		return u
+	}
+	id := identify(a.file)
+	if id == u.id {
+		return u
+	}
+	a.reading.Lock()
+	defer a.reading.Unlock()
+	if u = a.users.Load(); id == u.id || a.refused != nil && id == *a.refused {
+		return u
+	}
+	read, err := readUsers(a.file, a.sasl, u.secret)
+	if err != nil {
+		a.refused = &id
+		a.srv.log.Error("the changed file of users is not used, the old users stay", "error", err)
+		return u
+	}
+	a.users.Store(read)
+	a.refused = nil
+	a.srv.log.Info("the file of users has changed and is in use", "file", a.file)
+	read.warn(a.srv.log)
+	return read
 }
 
 // fail counts and reports a failure.
@@ -224,6 +257,7 @@ func (l *loop) attempt(c *conn, user, secret []byte) {
 	select {
 	case l.srv.auth.queue <- g:
 	default:
+		l.srv.auth.cmds.Add(1)
 		l.srv.auth.fail(g.peer, g.user, "too many attempts at a time")
 		g.over.Store(true)
 	}

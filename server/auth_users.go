@@ -25,9 +25,9 @@ import (
 //	name:$2b$12$...                                   bcrypt
 //	name:$argon2id$v=19$m=65536,t=3,p=4$salt$hash     argon2id, in PHC form
 //
-// In the file of -S whatever follows a second ':' is ignored, in that of -Y the
-// password is the whole rest of the line, both as in memcached; there are no
-// comments. A name may have several lines: each of its passwords is right.
+// In the file of -S whatever follows a second ':' is ignored, and so are lines without
+// one; in that of -Y the password is the whole rest of the line, and each line has to
+// have one: all as in memcached. A name may have several lines: each of its passwords is right.
 //
 // There is no way to tell from the time an attempt takes whether the user exists:
 // for one that does not, the passwords of one that does are checked, chosen by a
@@ -54,6 +54,8 @@ type users struct {
 	ring   []standIn // every name, by digest
 	blanks []string  // lines of -Y that let nobody in
 	cuts   []string  // lines of -S whose passwords are shorter than they look
+	others []string  // lines of -S that are not name:password
+	id     fileID    // of the file, from before it was read
 	secret loginKey  // keys the choice of a stand-in, and the digests of plain passwords
 }
 
@@ -88,6 +90,7 @@ type argonHash struct {
 
 // readUsers reads a file. The texts of its errors are memcached's.
 func readUsers(file string, sasl bool, key loginKey) (*users, error) {
+	id := identify(file)
 	f, err := os.Open(file)
 	if err != nil {
 		var path *fs.PathError
@@ -112,11 +115,15 @@ func readUsers(file string, sasl bool, key loginKey) (*users, error) {
 	if n < len(text) {
 		return nil, fmt.Errorf("authfile [%s]: %w", file, err)
 	}
-	u := &users{byName: make(map[string][]password), secret: key}
+	u := &users{byName: make(map[string][]password), id: id, secret: key}
 	no := 0
 	for line := range strings.Lines(string(text)) {
 		no++
 		if line = strings.TrimRight(line, "\r\n"); line == "" {
+			continue
+		}
+		if sasl && !strings.Contains(line, ":") {
+			u.others = append(u.others, fmt.Sprintf("%s:%d", file, no))
 			continue
 		}
 		if err := u.add(line, sasl); err != nil {
@@ -143,6 +150,7 @@ func (u *users) warn(log *slog.Logger) {
 		why    string
 	}{
 		{u.blanks, "nobody can log in by these lines of the users' file, as in memcached: a name and a password end at a blank in the text protocol"},
+		{u.others, "these lines of the users' file are ignored, as in memcached with -S: expected name:password"},
 		{u.cuts, "the passwords in these lines of the users' file end at their ':', as in memcached with -S: what follows is ignored"},
 	} {
 		if n := len(d.places); n > maxPlaces {

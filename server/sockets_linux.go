@@ -70,13 +70,19 @@ func (so *Sockets) close() {
 // listenFD is the first inherited descriptor, SD_LISTEN_FDS_START.
 const listenFD = 3
 
+// Inherits says whether a service manager passes sockets to this process
+// (sd_listen_fds(3)). Once OpenSockets has taken them it says no.
+func Inherits() bool {
+	return os.Getenv("LISTEN_FDS") != "" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
+}
+
 // inherited takes the sockets that a service manager passes, if any. The
 // environment says so once: it is cleared, for children and a second server.
 func inherited(set *Settings) ([]*listener, error) {
-	pid, n := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS")
-	if n == "" || pid != strconv.Itoa(os.Getpid()) {
+	if !Inherits() {
 		return nil, nil
 	}
+	n := os.Getenv("LISTEN_FDS")
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for _, v := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		_ = os.Unsetenv(v) // fails for impossible names only

@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"os"
-	"syscall"
 	"time"
 
 	"sememcached/engine"
@@ -20,25 +18,13 @@ import (
 // watchFilesEvery is how often the files are looked at.
 const watchFilesEvery = 2 * time.Second
 
-// fileID tells one state of a file from another, also where it is replaced by a
-// rename or through a symbolic link, as Kubernetes does with secrets.
-type fileID struct {
-	dev, ino uint64
-	size     int64
-	changed  time.Time // data or inode
-}
-
 // stat looks at the files of the settings; one that cannot be seen is zero.
 func (t *tlsService) stat() (ids [3]fileID) {
 	for i, name := range [...]string{t.set.ChainCert, t.set.Key, t.set.CACert} {
 		if name == "" {
 			continue
 		}
-		if fi, err := os.Stat(name); err == nil {
-			if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-				ids[i] = fileID{st.Dev, st.Ino, st.Size, time.Unix(st.Ctim.Unix())}
-			}
-		}
+		ids[i] = identify(name)
 	}
 	return ids
 }
