@@ -65,6 +65,7 @@ type rawFlags struct {
 	delimiterGiven   bool
 	napiGiven        bool
 	given            func(flag string) bool
+	value            func(flag string) string // as it was given
 }
 
 func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
@@ -73,8 +74,8 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.Usage = func() {}
 	s := &o.server
 
-	f.IntVarP(&s.Port, "port", "p", 11211, "TCP port to listen on; 0 is off, -1 any free port (`num`)")
-	f.IntVarP(&s.UDPPort, "udp-port", "U", 0, "UDP port to listen on; 0 is off, -1 any free port (`num`)")
+	intVarP(f, &s.Port, "port", "p", 11211, "TCP port to listen on; 0 is off, -1 any free port (`num`)")
+	intVarP(f, &s.UDPPort, "udp-port", "U", 0, "UDP port to listen on; 0 is off, -1 any free port (`num`)")
 	f.StringVarP(&s.UnixPath, "unix-socket", "s", "", "UNIX socket to listen on, disables network support (`file`)")
 	f.StringVarP(&r.mask, "unix-mask", "a", "700", "access mask for UNIX socket, in octal (`mask`)")
 	f.BoolVarP(&s.AllowShutdown, "enable-shutdown", "A", false, `enable the ascii "shutdown" command`)
@@ -84,7 +85,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.StringVarP(&o.user, "user", "u", "", "assume identity of this user, only when run as root (`user`)")
 	f.StringVarP(&r.memory, "memory-limit", "m", "64", "item memory in megabytes (`num`)")
 	f.BoolVarP(&s.NoEvictions, "disable-evictions", "M", false, "return error on memory exhausted instead of evicting")
-	f.IntVarP(&s.MaxConns, "conn-limit", "c", 1024, "max simultaneous connections (`num`)")
+	intVarP(f, &s.MaxConns, "conn-limit", "c", 1024, "max simultaneous connections (`num`)")
 	f.BoolVarP(&o.lock, "lock-memory", "k", false, "lock down all paged memory")
 	f.CountVarP(&r.verbose, "verbose", "v", "verbose; -vv also client commands, -vvv internal state")
 	f.BoolVarP(&o.help, "help", "h", false, "print this help and exit")
@@ -92,13 +93,13 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&o.versionQ, "version", "V", false, "print version and exit")
 	f.StringVarP(&o.pidfile, "pidfile", "P", "", "save the process id in this file (`file`)")
 	f.Float64VarP(&s.GrowthFactor, "slab-growth-factor", "f", 1.25, "chunk size growth factor, for the classes reported (`factor`)")
-	f.IntVarP(&s.ChunkSize, "slab-min-size", "n", 48, "min space used for key+value+flags, for the classes reported (`bytes`)")
+	intVarP(f, &s.ChunkSize, "slab-min-size", "n", 48, "min space used for key+value+flags, for the classes reported (`bytes`)")
 	f.BoolVarP(&r.largePages, "enable-largepages", "L", false, "try to use large memory pages; accepted: they are used where the kernel gives them")
 	f.StringVarP(&r.delimiter, "prefix-delimiter", "D", "", "delimiter of key prefixes for stats detail, which it turns on; without it ':' (`char`)")
-	f.IntVarP(&s.Threads, "threads", "t", 4, "number of event loops to use (`num`)")
-	f.IntVarP(&s.ReqsPerEvent, "max-reqs-per-event", "R", 20, "requests of one connection before others get their turn (`num`)")
+	intVarP(f, &s.Threads, "threads", "t", 4, "number of event loops to use (`num`)")
+	intVarP(f, &s.ReqsPerEvent, "max-reqs-per-event", "R", 20, "requests of one connection before others get their turn (`num`)")
 	f.BoolVarP(&s.NoCAS, "disable-cas", "C", false, "disable use of CAS")
-	f.IntVarP(&s.Backlog, "listen-backlog", "b", 1024, "set the backlog queue limit (`num`)")
+	intVarP(f, &s.Backlog, "listen-backlog", "b", 1024, "set the backlog queue limit (`num`)")
 	f.StringVarP(&s.Protocol, "protocol", "B", "auto", "protocol: auto, ascii or binary (`name`)")
 	f.StringVarP(&r.maxItem, "max-item-size", "I", "1m", "adjusts max item size, min 1k, max 1024m (`size`)")
 	f.BoolVarP(&s.NoFlush, "disable-flush-all", "F", false, "disable flush_all command")
@@ -109,7 +110,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	addDataFlags(f, &o.data)
 	f.BoolVarP(&s.SASL, "enable-sasl", "S", false, "turn on SASL authentication; binary protocol only, users in the file MEMCACHED_SASL_PWDB")
 	f.StringVarP(&s.AuthFile, "auth-file", "Y", "", "ASCII authentication by a file of user:password or user:hash lines (`file`)")
-	f.IntVarP(&o.tuning.NAPIIDs, "napi-ids", "N", 0, "number of NAPI ids; accepted, of no effect here (`num`)")
+	intVarP(f, &o.tuning.NAPIIDs, "napi-ids", "N", 0, "number of NAPI ids; accepted, of no effect here (`num`)")
 	f.StringArrayVarP(&r.extended, "extended", "o", nil, "comma separated list of extended options, see below; repeatable (`list`)")
 
 	f.StringVar(&r.macMode, "mac", "auto", "who decides: auto, kernel, policy or off (`mode`)")
@@ -121,7 +122,7 @@ func newFlagSet(o *options, r *rawFlags) *pflag.FlagSet {
 	f.StringVar(&r.macDeny, "mac-deny", "hide", "what a denial looks like: hide (as absent) or error (`how`)")
 	f.StringVar(&o.mac.AuditLog, "audit-log", "", "where denials are logged: stderr or a file (`where`)")
 	f.StringVar(&o.mac.ServerContext, "server-context", "", "the server's own security context (`context`)")
-	f.IntVar(&o.mac.MaxLabels, "max-labels", 65536, "how many security contexts may be in use (`num`)")
+	intVarP(f, &o.mac.MaxLabels, "max-labels", "", 65536, "how many security contexts may be in use (`num`)")
 	ruleFlags(f, o, &r.rules)
 	f.BoolVar(&o.check, "check-config", false, "say who decides and by what policy, then exit")
 	abbreviate(f)
@@ -166,7 +167,7 @@ func parseFlags(args []string) (*options, error) {
 	}
 	r.tcpGiven, r.protocolGiven = f.Changed("port"), f.Changed("protocol")
 	r.delimiterGiven, r.napiGiven = f.Changed("prefix-delimiter"), f.Changed("napi-ids")
-	r.given = f.Changed
+	r.given, r.value = f.Changed, func(name string) string { return f.Lookup(name).Value.String() }
 	if err := o.finish(r); err != nil {
 		return nil, err
 	}

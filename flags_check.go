@@ -45,6 +45,9 @@ func (o *options) finish(r *rawFlags) error {
 	if s.UDPPort != 0 && !r.tcpGiven {
 		s.Port = s.UDPPort // as memcached has it
 	}
+	if err := notEmpty(r.given, r.value); err != nil {
+		return err
+	}
 	if err := o.dialects(r); err != nil {
 		return err
 	}
@@ -84,6 +87,24 @@ func (o *options) finish(r *rawFlags) error {
 		return err
 	}
 	return o.access(r)
+}
+
+// notEmpty refuses flags that were given without a name or a label in them, as by a
+// variable of a script that is not set: nobody means a server without the users, the policy or the
+// contexts of that file, or one that is open to the network.
+func notEmpty(given func(flag string) bool, value func(flag string) string) error {
+	if given("auth-file") && value("auth-file") == "" {
+		return exitf(exitFailure, "Could not open authfile [] for reading, error: expected the name of a file, found none")
+	}
+	for _, name := range []string{
+		"unix-socket", "policy", "contexts", "peer-labels", "server-context", "audit-log",
+		"key-rules", "identities", "endpoint-labels", "access-log", "data", "memory-file",
+	} {
+		if v := value(name); given(name) && (v == "" || v == "[]") {
+			return exitf(exitUsage, "sememcached: --%s: expected a value, found none: leave the flag out if nothing is meant", name)
+		}
+	}
+	return nil
 }
 
 // dialects checks what is spoken: -B, -S and -Y, which each leave one protocol, and -Z.

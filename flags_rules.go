@@ -23,8 +23,8 @@ func ruleFlags(f *pflag.FlagSet, o *options, r *rawRules) {
 	f.StringVar(&r.compat, "key-rules-compat", "", "cilium: judge as Cilium's own parser did, but for its defects (`whose`)")
 	f.StringVar(&a.File, "access-log", "", "where requests are logged as JSON: stderr or a file (`where`)")
 	f.StringVar(&r.logWhat, "access-log-requests", "denied", "which requests: denied (by key rules) or all (`which`)")
-	f.IntVar(&a.Sample, "access-log-sample", 1, "of all requests one in so many; those denied are all logged (`num`)")
-	f.IntVar(&a.Rate, "access-log-rate", 10000, "lines a second at most; -1 is no limit (`num`)")
+	intVarP(f, &a.Sample, "access-log-sample", "", 1, "of all requests one in so many; those denied are all logged (`num`)")
+	intVarP(f, &a.Rate, "access-log-rate", "", 10000, "lines a second at most; -1 is no limit (`num`)")
 }
 
 // rules checks the flags of key rules and of the access log; given says which were.

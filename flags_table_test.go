@@ -52,6 +52,12 @@ var flagRefusals = []struct {
 	{"-Y %AUTH% -U 5", "Cannot use UDP with ascii authentication enabled (-U 0 to disable)", 64, true, ""},
 	{"-Z -p 0", "ERROR: You cannot enable SSL without a TCP port.", 64, true, ""},
 	{"-Z -p 0 -s %DIR%/s", "ERROR: You cannot enable SSL without a TCP port.", 64, true, ""},
+	{"-Y ''", "Could not open authfile [] for reading", 1, true, ""},
+	{"-s ''", "--unix-socket: expected a value, found none", 64, false, "listens on nothing"},
+	{"--contexts ''", "--contexts: expected a value, found none", 64, false, "does not know it"},
+	{"--policy ''", "--policy: expected a value, found none", 64, false, "does not know it"},
+	{"--key-rules ''", "--key-rules: expected a value, found none", 64, false, "does not know it"},
+	{"-t 0x10", "-t, --threads: expected a whole number, found \"0x10\"", 1, false, "reads up to what is no digit"},
 	{"-Y /nonexistent", "Could not open authfile [/nonexistent] for reading", 1, true, ""},
 	{"-Y %BADAUTH%", "has a malformed entry. Should be 'user:password'", 1, true, ""},
 	{"-N 0", "Maximum number of NAPI IDs must be greater than 0", 1, true, ""},
@@ -140,6 +146,7 @@ func TestFlagRefusals(t *testing.T) {
 // and the names in "stats" must then agree, but for what knownDifferences lists.
 var acceptedFlags = []string{
 	"", "-A", "-M", "-C", "-F", "-X", "-W", "-L", "-r", "-v",
+	"-t 010 -c 0500 -R 08 -b 010", // decimal, not octal
 	"-m 100", "-c 500", "-t 2", "-R 5", "-b 5", "-f 1.5", "-n 64", "-I 2m", "-B ascii", "-a 770", "-D x",
 	"--enable-shutdown", "--memory-limit=100", "--conn-lim=500", "--threads 2", "--protocol=ascii", "-m100", "-AM",
 	"-Y %AUTH%",

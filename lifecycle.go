@@ -16,13 +16,21 @@ import (
 	"sememcached/server"
 )
 
+// holdHangups has a SIGHUP wait, which would end the process, until handleSignals looks
+// after it: who starts the server may ask for a reload at any time. INT, TERM and USR1
+// end a start as they end any process; nothing has been stored yet.
+func holdHangups() chan os.Signal {
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, syscall.SIGHUP)
+	return ch
+}
+
 // handleSignals: INT and TERM end the server, USR1 lets running requests finish,
 // HUP reads everything again that the server has read from files. The service
 // manager, if there is one, is told.
-func handleSignals(srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Logger) (stop func()) {
+func handleSignals(ch chan os.Signal, srv *server.Server, mon *mac.Monitor, tls bool, log *slog.Logger) (stop func()) {
 	// SIGXFSZ: a limit on the size of files is an error of the write that meets it.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
-	ch := make(chan os.Signal, 4)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	go func() {
 		for sig := range ch {

@@ -322,7 +322,7 @@ func TestCheckConfigRest(t *testing.T) {
 	defer taken.Close()
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	users, broken := usersFile(t), filepath.Join(t.TempDir(), "broken")
-	writeFile(t, broken, "alice\n")
+	writeFile(t, broken, "alice:\n")
 	for _, c := range []struct {
 		env, args, text string
 		code            int

@@ -86,6 +86,7 @@ func openMonitor(o *options) (*mac.Monitor, error) {
 // which not all was written that was to be kept is an error: who replaces the program or the
 // machine next has to know.
 func serve(o *options) (err error) {
+	signals := holdHangups()
 	log := o.mac.Log
 	for _, w := range o.warnings {
 		log.Warn(w)
@@ -158,6 +159,8 @@ func serve(o *options) (err error) {
 	if err != nil {
 		return exitf(exitFailure, "sememcached: %w", err)
 	}
+	stop := handleSignals(signals, srv, mon, o.server.TLS.Enabled, log) // before a file tells that the server is there
+	defer stop()
 	if err := srv.Listen(); err != nil {
 		return exitf(exitOSError, "sememcached: %w", err)
 	}
@@ -171,8 +174,6 @@ func serve(o *options) (err error) {
 	if o.server.TLS.Enabled {
 		keepHeapFloor(heapFloor(o.memory))
 	}
-	stop := handleSignals(srv, mon, o.server.TLS.Enabled, log)
-	defer stop()
 	defer watchdog(srv)()
 	notify("READY=1\nSTATUS=" + mon.Describe())
 	defer notify("STOPPING=1")

@@ -70,6 +70,32 @@ func bare(t *testing.T, set server.Settings) *server.Server {
 	return srv
 }
 
+// TestPortFileRefused: a file for the ports that cannot be written keeps nobody from
+// serving, as in memcached.
+func TestPortFileRefused(t *testing.T) {
+	srv := bare(t, server.Settings{Port: -1, Interfaces: []string{"127.0.0.1"}, PortFile: filepath.Join(t.TempDir(), "none", "ports")})
+	if err := srv.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- srv.Serve(context.Background()) }()
+	c, err := net.Dial("tcp", srv.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "quit\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+		t.Errorf("%q, %v", b, err)
+	}
+	srv.Shutdown(false)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestListeners(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ports")

@@ -162,8 +162,7 @@ func (s *Server) Listen() error {
 		u.dialect = s.dialect
 	}
 	if err := writePortFile(s.set.PortFile, ls, us); err != nil {
-		so.close()
-		return err
+		s.log.Warn("the ports are not written, as MEMCACHED_PORT_FILENAME asks for: expected a file that can be written", "error", err)
 	}
 	s.listeners, s.udp = ls, us
 	return nil
