@@ -45,7 +45,7 @@ func (o *options) finish(r *rawFlags) error {
 	if s.UDPPort != 0 && !r.tcpGiven {
 		s.Port = s.UDPPort // as memcached has it
 	}
-	if err := notEmpty(r.given, r.value); err != nil {
+	if err := notEmpty(r); err != nil {
 		return err
 	}
 	if err := o.dialects(r); err != nil {
@@ -90,17 +90,17 @@ func (o *options) finish(r *rawFlags) error {
 }
 
 // notEmpty refuses flags that were given without a name or a label in them, as by a
-// variable of a script that is not set: nobody means a server without the users, the policy or the
-// contexts of that file, or one that is open to the network.
-func notEmpty(given func(flag string) bool, value func(flag string) string) error {
-	if given("auth-file") && value("auth-file") == "" {
+// variable of a script that is not set: nobody means a server without the users, the
+// policy or the contexts of that file, or one that is open to the network.
+func notEmpty(r *rawFlags) error {
+	if r.given("auth-file") && r.value("auth-file") == "" {
 		return exitf(exitFailure, "Could not open authfile [] for reading, error: expected the name of a file, found none")
 	}
 	for _, name := range []string{
 		"unix-socket", "policy", "contexts", "peer-labels", "server-context", "audit-log",
 		"key-rules", "identities", "endpoint-labels", "access-log", "data", "memory-file",
 	} {
-		if v := value(name); given(name) && (v == "" || v == "[]") {
+		if v := r.value(name); r.given(name) && (v == "" || v == "[]") { // [] is a list of one empty name
 			return exitf(exitUsage, "sememcached: --%s: expected a value, found none: leave the flag out if nothing is meant", name)
 		}
 	}

@@ -22,7 +22,8 @@ type Settings struct {
 	// Sockets, if not nil, take the place of all of these; see OpenSockets.
 	Sockets *Sockets
 	// PortFile, if not empty, gets a line "TCP INET: port" for each listener
-	// (memcached's environment variable MEMCACHED_PORT_FILENAME).
+	// (memcached's environment variable MEMCACHED_PORT_FILENAME). If it cannot be
+	// written, that is a warning.
 	PortFile string
 
 	// Protocol is what clients speak (-B): auto, ascii or binary. Empty is auto.

@@ -132,10 +132,19 @@ func parseCiphers(list string) (suites []uint16, absent []string, err error) {
 
 // absentSuites says whether a name, or words joined by +, stand for suites that Go has not.
 func absentSuites(name string) bool {
-	words := strings.Split(name, "+")
-	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(absentWords, w) }) &&
-		!slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(absentWords, w) && cipherWords[w] == nil }) ||
-		strings.Contains(name, "-") && absentNames.MatchString(name)
+	if strings.Contains(name, "-") { // no word has one
+		return absentNames.MatchString(name)
+	}
+	absent := false
+	for w := range strings.SplitSeq(name, "+") {
+		switch {
+		case slices.Contains(absentWords, w):
+			absent = true
+		case cipherWords[w] == nil:
+			return false
+		}
+	}
+	return absent
 }
 
 // suitesOf are the suites of a name, a word, or several of them joined by +.
